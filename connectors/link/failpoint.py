@@ -1,0 +1,51 @@
+"""Named points before and after each durable step of a connector, where a fault test may kill the process.
+
+They are inert: nothing that ships calls `arm`. Only a module outside the wheels does, in a test.
+"""
+
+from collections.abc import Callable
+
+POINTS = (
+    "spool.before_put_commit",
+    "spool.after_put_commit",
+    "spool.before_sign_commit",
+    "spool.after_sign_commit",
+    "spool.before_sent_commit",
+    "spool.after_sent_commit",
+    "spool.before_settle_commit",
+    "spool.after_settle_commit",
+    "publish.before_sign",
+    "publish.before_send",
+    "publish.after_send",
+    "deliver.before_handle",
+    "deliver.after_handle",
+    "deliver.before_note",
+    "deliver.after_note",
+    "trust.before_registry_kept",
+    "trust.after_registry_kept",
+    "register.after_read",
+    "writeback.before_commit",
+    "writeback.after_commit",
+    "notification.before_put",
+    "notification.before_answer",
+    "statement.before_put",
+    "statement.before_move",
+    "statement.after_move",
+    "answers.after_read",
+    "visa_system.before_delivery",
+    "visa_system.after_delivery",
+)
+
+_armed: Callable[[str], None] | None = None
+
+
+def arm(callback: Callable[[str], None]) -> None:
+    """Let a fault test be told of every point that the process reaches."""
+    global _armed
+    _armed = callback
+
+
+def reach(name: str) -> None:
+    """Pass the point `name`: nothing happens unless a test has armed the points."""
+    if _armed is not None:
+        _armed(name)
