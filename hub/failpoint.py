@@ -1,0 +1,41 @@
+"""Named points before and after each durable step of the hub, where a fault test may kill the process.
+
+They are inert: nothing that ships calls `arm`. Only a module outside the wheels does, in a test.
+"""
+
+from collections.abc import Callable
+
+POINTS = (
+    "intake.before_transaction",
+    "intake.after_watermark",
+    "intake.after_inbox",
+    "intake.after_cases",
+    "intake.before_seal",
+    "intake.before_commit",
+    "intake.after_commit",
+    "intake.before_offsets",
+    "intake.after_offsets",
+    "deadlines.before_commit",
+    "deadlines.after_commit",
+    "relay.before_signature",
+    "relay.after_signature",
+    "relay.before_send",
+    "relay.after_send",
+    "relay.before_kafka_commit",
+    "relay.after_kafka_commit",
+    "relay.after_position",
+)
+
+_armed: Callable[[str], None] | None = None
+
+
+def arm(callback: Callable[[str], None]) -> None:
+    """Let a fault test be told of every point that the process reaches."""
+    global _armed
+    _armed = callback
+
+
+def reach(name: str) -> None:
+    """Pass the point `name`: nothing happens unless a test has armed the points."""
+    if _armed is not None:
+        _armed(name)
