@@ -1,0 +1,1 @@
+"""The evidence log: what one entry says, byte for byte (SPEC.md, section 9)."""
