@@ -1,0 +1,228 @@
+"""Events of the hub itself: receipts, outcomes, bills to collect, recommendations, differences, heartbeats."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from contracts import fields
+from contracts.events.event import EventData, Part
+from contracts.events.ministry import Employer, PermitKind, Person, Places, Position
+
+RECEIPT_ENTRIES_MAX = 256
+BASIS_MAX = 256
+
+Outcome = Literal["matched", "partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed"]
+
+
+class AcceptedMessage(Part):
+    """A message that the hub took, or had taken before, and its place in the evidence log."""
+
+    id: fields.EventId
+    sha256: fields.Sha256Text
+    log_index: fields.LogIndex
+
+
+class RefusedMessage(Part):
+    """A message that the hub refused, with the stable code of the reason; `id` is null where none could be read."""
+
+    id: fields.EventId | None
+    sha256: fields.Sha256Text
+    code: fields.Word
+    log_index: fields.LogIndex
+
+
+class Receipt(EventData):
+    """What became of messages of one source. Subject: the participant's id in upper case."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.receipt.v1"
+
+    source: fields.SourceUri
+    accepted: Annotated[list[AcceptedMessage], Field(max_length=RECEIPT_ENTRIES_MAX)]
+    refused: Annotated[list[RefusedMessage], Field(max_length=RECEIPT_ENTRIES_MAX)]
+
+
+class PaymentName(Part):
+    """A payment, named by the event that reported it."""
+
+    source: fields.SourceUri
+    id: fields.EventId
+
+
+class PaymentOutcome(EventData):
+    """What one reported payment came to. Subject: the billing code, or the payment's own subject without one."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.payment.outcome.v1"
+
+    billing_code: fields.BillingCode | None
+    application: fields.Application | None
+    payment: PaymentName
+    outcome: Outcome
+    amount: fields.Money
+    currency: fields.Currency
+    billed: fields.Money | None
+
+
+class BillOpened(EventData):
+    """A bill that every bank may collect; nothing of the worker. Subject: the billing code."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.bill.opened.v1"
+
+    billing_code: fields.BillingCode
+    amount: fields.Money
+    currency: fields.Currency
+    expires_at: fields.Timestamp
+    payer: fields.Name
+
+    def subject(self) -> str | None:
+        """The billing code."""
+        return self.billing_code
+
+
+class BillClosed(EventData):
+    """A bill that is no longer to be collected. Subject: the billing code."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.bill.closed.v1"
+
+    billing_code: fields.BillingCode
+    reason: Literal["paid", "expired", "cancelled"]
+
+    def subject(self) -> str | None:
+        """The billing code."""
+        return self.billing_code
+
+
+class RuleSetName(Part):
+    """A rule set, named so that it can be found and checked."""
+
+    id: fields.Code
+    version: Annotated[int, Field(ge=1, le=999_999)]
+    sha256: fields.Sha256Hex
+
+
+class BasisFact(Part):
+    """A message on which a recommendation rests."""
+
+    role: fields.Word
+    source: fields.SourceUri
+    id: fields.EventId
+    type: fields.EventType
+    sha256: fields.Sha256Text
+    log_index: fields.LogIndex
+
+
+class RecommendationIssued(EventData):
+    """Immigration may rest a visa decision on this. Subject: the application's number."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.recommendation.issued.v1"
+
+    number: fields.RecommendationNumber
+    revision: fields.Revision
+    state: Literal["issued"]
+    application: fields.Application
+    rule_set: RuleSetName
+    worker: Person
+    employer: Employer
+    position: Position
+    places: Places
+    permit_kind: PermitKind
+    from_: fields.Date = Field(alias="from")
+    until: fields.Date
+    kanim: fields.Kanim
+    basis: Annotated[list[BasisFact], Field(min_length=1, max_length=BASIS_MAX)]
+
+    def subject(self) -> str | None:
+        """The application's number."""
+        return self.application
+
+
+class RecommendationWithdrawn(RecommendationIssued):
+    """This revision no longer stands; the reason is a stable word. Subject: the application's number."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.recommendation.withdrawn.v1"
+
+    state: Literal["withdrawn"]  # type: ignore[assignment]  # The withdrawal is the issue's content in another state.
+    reason: fields.Word
+
+
+class DifferenceOpened(EventData):
+    """Two books do not agree; both parties are told. Subject: the billing code, or the difference's id in upper case."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.difference.opened.v1"
+
+    difference_id: fields.EventId
+    kind: fields.Word
+    participant: fields.ParticipantId
+    billing_code: fields.BillingCode | None
+    application: fields.Application | None
+    payment: PaymentName | None
+    amount: fields.Money | None
+    currency: fields.Currency | None
+    opened_at: fields.Timestamp
+
+
+class DifferenceClosed(EventData):
+    """A difference was resolved or explained."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.difference.closed.v1"
+
+    difference_id: fields.EventId
+    kind: fields.Word
+    reason: fields.Word
+    closed_at: fields.Timestamp
+
+
+class Heartbeat(EventData):
+    """The stream is alive: everything up to `last_sequence` has been sent. Subject: the participant's id in upper case.
+
+    `last_sequence` is the hub-seq of the message before this one on the stream, 0 when there was none.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.heartbeat.v1"
+
+    topic: Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
+    partition: Annotated[int, Field(ge=0, le=9_999)]
+    last_sequence: fields.Sequence
+    registry_version: Annotated[int, Field(ge=1, le=2**53 - 1)]
+
+
+class _Clock(EventData):
+    """A service-time clock of one application. Subject: the application's number."""
+
+    application: fields.Application
+    clock: fields.Word
+    holder: fields.ParticipantId
+    unit: fields.Reference | None
+    started_at: fields.Timestamp
+    due_on: fields.Date
+    rule_set: RuleSetName
+
+    def subject(self) -> str | None:
+        """The application's number."""
+        return self.application
+
+
+class SlaWarning(_Clock):
+    """A service time is about to run out."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.sla.warning.v1"
+
+
+class SlaBreached(_Clock):
+    """A service time ran out."""
+
+    TYPE: ClassVar[str] = "id.tka.hub.sla.breached.v1"
+
+
+HUB_EVENTS: tuple[type[EventData], ...] = (
+    Receipt,
+    PaymentOutcome,
+    BillOpened,
+    BillClosed,
+    RecommendationIssued,
+    RecommendationWithdrawn,
+    DifferenceOpened,
+    DifferenceClosed,
+    Heartbeat,
+    SlaWarning,
+    SlaBreached,
+)

@@ -1,0 +1,1 @@
+"""Lists of the outside world, frozen and hashed: countries, currencies, holidays."""
