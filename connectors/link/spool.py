@@ -7,75 +7,80 @@ Life of a row: waiting -> signed -> sent -> accepted | refused. Its value (nonce
 fixed in the transaction of `put`; its signature is stored before the first send; both are kept until the hub's receipt.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TypeVar
+
+from connectors.link.clock import Clock, utc_now
+from connectors.link.fact import (
+    Aside,
+    Author,
+    NewEvent,
+    Put,
+    PutRequest,
+    ReceiptEntry,
+    Settlement,
+    Signed,
+    SpooledFact,
+    SpoolStatus,
+    Unsigned,
+)
+from connectors.link.settings import SPOOL_BYTES_MAX_DEFAULT
+from connectors.link.spool_file import SpoolFile
+
+__all__ = ["Aside", "Author", "NewEvent", "Put", "Spool", "SpoolStatus", "SpooledFact"]
+
+REQUESTS_IN_ONE_COMMIT_MAX = 256
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Author:
-    """Whose facts this spool holds: they go into every envelope."""
-
-    participant: str
-    source: str
-    environment: str
-    expiry_days: int = 90
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """A translated fact of the agency, not yet a message.
-
-    `native_key` is the agency's own identity of the fact (at most 512 characters): the event's id is derived from it,
-    so the same fact gets the same id again. `time` is when it happened, aware UTC.
-    """
-
-    native_key: str
-    type: str
-    subject: str
-    time: datetime
-    correlationid: str
-    data: Mapping[str, Any]
-    causationid: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Aside:
-    """A native item that cannot become a message: kept with its reason, so that nothing vanishes silently."""
-
-    native_key: str
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """What became of one fact.
-
-    new: stored now. again: the same fact was stored earlier. conflict: another content under the same native key, set
-    aside. unfit: the hub would refuse it for its form (`code`, `detail` say why, without values), set aside.
-    """
-
-    event_id: str
-    outcome: Literal["new", "again", "conflict", "unfit"]
-    sequence: int | None = None
-    code: str | None = None
-    detail: str | None = None
+class _Caller:
+    request: PutRequest
+    answer: "asyncio.Future[list[Put]]"
 
 
 class Spool:
     """The durable memory of one connector. Every method is safe to call from many tasks of one event loop."""
 
+    def __init__(self, file: SpoolFile, thread: ThreadPoolExecutor) -> None:
+        self._file = file
+        self._thread = thread
+        self._callers: list[_Caller] = []
+        self._committer: asyncio.Task[None] | None = None
+        self.arrived = asyncio.Event()
+        self.signed = asyncio.Event()
+
     @staticmethod
-    def open(path: Path, author: Author, *, bytes_max: int = 0) -> AbstractAsyncContextManager["Spool"]:
+    @asynccontextmanager
+    async def open(
+        path: Path, author: Author, *, bytes_max: int = SPOOL_BYTES_MAX_DEFAULT, clock: Clock = utc_now
+    ) -> AsyncIterator["Spool"]:
         """Open or create the spool at `path` and hold its lock.
 
         Raises SpoolLocked when another process holds it, SpoolUnusable when it belongs to another source.
         """
-        raise NotImplementedError
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        try:
+            file = await asyncio.get_running_loop().run_in_executor(thread, SpoolFile, path, author, bytes_max, clock)
+            spool = Spool(file, thread)
+            try:
+                yield spool
+            finally:
+                if spool._committer is not None:
+                    await asyncio.wait({spool._committer})
+                await spool._run(file.close)
+        finally:
+            thread.shutdown()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def put(
         self,
@@ -91,20 +96,101 @@ class Spool:
         deletes). `claims` are notes written only if absent: one that holds another value raises ClaimTaken and
         nothing of this call is stored. Raises SpoolFull.
         """
-        raise NotImplementedError
+        answer: asyncio.Future[list[Put]] = asyncio.get_running_loop().create_future()
+        request = PutRequest(tuple(facts), tuple(aside), dict(notes or {}), dict(claims or {}))
+        self._callers.append(_Caller(request, answer))
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_callers())
+        return await answer
+
+    async def _commit_callers(self) -> None:
+        """Commit what waits, again and again: whoever comes during a commit shares the next one."""
+        while self._callers:
+            callers = self._callers[:REQUESTS_IN_ONE_COMMIT_MAX]
+            del self._callers[: len(callers)]
+            requests = [caller.request for caller in callers]
+            try:
+                results: Sequence[list[Put] | Exception] = await self._run(lambda now=requests: self._file.put(now))
+            except Exception as error:  # Every caller is told: none of them may take its fact for stored.
+                results = [error] * len(callers)
+            for caller, result in zip(callers, results, strict=True):
+                if caller.answer.done():
+                    continue
+                if isinstance(result, Exception):
+                    caller.answer.set_exception(result)
+                else:
+                    caller.answer.set_result(result)
+            self.arrived.set()
+
+    async def waiting(self, limit: int) -> list[Unsigned]:
+        """Return the oldest messages that have no signature, in sequence."""
+        return await self._run(lambda: self._file.waiting(limit))
+
+    async def store_signatures(self, rows: Iterable[tuple[int, str, str | None]], chain: str | None) -> None:
+        """Keep (sequence, jws, jws-proof) before the first send, and `chain`, the `prev` of the next batch."""
+        await self._run(lambda: self._file.store_signatures(rows, chain))
+        self.signed.set()
+
+    async def unsent(self, limit: int) -> list[Signed]:
+        """Return the oldest signed messages that no broker has taken yet."""
+        return await self._run(lambda: self._file.unsent(limit))
+
+    async def overdue(self, sent_before: datetime, limit: int) -> list[Signed]:
+        """Return messages sent before that time which have no receipt yet."""
+        return await self._run(lambda: self._file.overdue(sent_before, limit))
+
+    async def mark_sent(self, sequences: Iterable[int]) -> None:
+        """Note that the broker holds these messages, as of now."""
+        await self._run(lambda: self._file.mark_sent(sequences))
+
+    async def settle(self, entries: Iterable[ReceiptEntry]) -> Settlement:
+        """Apply a receipt; an entry whose SHA-256 is not that of the stored bytes changes nothing and is counted."""
+        return await self._run(lambda: self._file.settle(entries))
+
+    async def erase_settled(self, before: datetime) -> int:
+        """Erase content and signature of what was settled before that time; return how many (bounded a call)."""
+        return await self._run(lambda: self._file.erase_settled(before))
 
     async def note(self, name: str) -> str | None:
         """Return the named value, or None."""
-        raise NotImplementedError
+        return await self._run(lambda: self._file.note(name))
 
     async def notes(self, prefix: str) -> dict[str, str]:
         """Return every named value whose name starts with `prefix`."""
-        raise NotImplementedError
+        return await self._run(lambda: self._file.notes(prefix))
 
     async def forget_notes(self, prefix: str, before: datetime) -> int:
         """Delete notes under `prefix` written before that time; return how many."""
-        raise NotImplementedError
+        return await self._run(lambda: self._file.forget_notes(prefix, before))
 
     async def position(self, topic: str, partition: int) -> int:
         """Return the last hub-seq that was handled on this stream; 0 at first."""
-        raise NotImplementedError
+        return (await self._run(lambda: self._file.position(topic, partition)))[0]
+
+    async def place(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the last handled hub-seq of a stream and the Kafka offset to read from; (0, 0) at first."""
+        return await self._run(lambda: self._file.position(topic, partition))
+
+    async def note_position(self, topic: str, partition: int, seq: int, next_offset: int) -> None:
+        """Keep how far a stream was handled."""
+        await self._run(lambda: self._file.note_position(topic, partition, seq, next_offset))
+
+    async def unreported(self, limit: int) -> list[Aside]:
+        """Return things set aside that the agency has not been told of."""
+        return await self._run(lambda: self._file.unreported(limit))
+
+    async def mark_reported(self, asides: Iterable[Aside]) -> None:
+        """Note that the agency has been told of these."""
+        await self._run(lambda: self._file.mark_reported(asides))
+
+    async def fact(self, event_id: str) -> SpooledFact | None:
+        """Return what is known of one message by its event id, without its content."""
+        return await self._run(lambda: self._file.fact(event_id))
+
+    async def fact_by_key(self, native_key: str) -> SpooledFact | None:
+        """Return what is known of the message of one native fact."""
+        return await self._run(lambda: self._file.fact_by_key(native_key))
+
+    async def status(self) -> SpoolStatus:
+        """Return the counts that status and metrics show."""
+        return await self._run(self._file.status)

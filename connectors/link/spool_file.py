@@ -1,0 +1,407 @@
+"""The spool's SQLite file: every statement that touches it, synchronous, one connection, one thread.
+
+State of a row and who moves it on:
+    waiting   stored, unsigned             publisher: signs
+    signed    its signature is stored      publisher: sends
+    sent      the broker has it            subscriber: a receipt settles it; publisher: sends it again after 12 h
+    accepted  the hub's receipt is here    maintenance: erases value and signature after a while
+    refused   the hub refused it           as accepted; an accepting receipt may still come (an operator's resend)
+"""
+
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from connectors.link import failpoint
+from connectors.link.clock import Clock
+from connectors.link.fact import (
+    Aside,
+    Author,
+    NewEvent,
+    Put,
+    PutRequest,
+    ReceiptEntry,
+    Settlement,
+    Signed,
+    SpooledFact,
+    SpoolStatus,
+    Unsigned,
+)
+from connectors.link.fault import ClaimTaken, LinkFault, SpoolFull, SpoolLocked, SpoolUnusable
+from connectors.link.message import compose, content_digest, event_id_of
+from contracts.errors import Refusal
+
+FORMAT = "tkahub-spool/1"
+NONCE_BYTES = 16
+BUSY_TIMEOUT_MS = 5_000
+ERASE_ROWS_MAX = 1_000
+SYNCHRONOUS_FULL = 2
+CODE_CONFLICT = "conflict"
+
+_UNSETTLED = "('waiting', 'signed', 'sent')"
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS identity (one INTEGER PRIMARY KEY CHECK (one = 1), format TEXT NOT NULL, source TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS fact (
+    sequence INTEGER PRIMARY KEY CHECK (sequence > 0),
+    event_id TEXT NOT NULL UNIQUE,
+    native_key TEXT NOT NULL,
+    content_sha256 BLOB NOT NULL,
+    type TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    sha256 BLOB NOT NULL,
+    value BLOB,
+    jws TEXT,
+    jws_proof TEXT,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'signed', 'sent', 'accepted', 'refused')),
+    put_at REAL NOT NULL,
+    sent_at REAL,
+    settled_at REAL,
+    code TEXT,
+    log_index INTEGER);
+CREATE INDEX IF NOT EXISTS fact_unsettled ON fact (state, sequence) WHERE state IN {_UNSETTLED};
+CREATE INDEX IF NOT EXISTS fact_refused ON fact (sequence) WHERE state = 'refused';
+CREATE INDEX IF NOT EXISTS fact_erasable ON fact (settled_at) WHERE value IS NOT NULL AND settled_at IS NOT NULL;
+CREATE TABLE IF NOT EXISTS aside (
+    number INTEGER PRIMARY KEY, native_key TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL,
+    reported_at REAL, UNIQUE (native_key, code));
+CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS stream (
+    topic TEXT NOT NULL, partition INTEGER NOT NULL, seq INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition));
+"""
+
+
+def lock_spool(path: Path) -> IO[str]:
+    """Take the spool's lock file; the lock ends with the process, however it ends. Raises SpoolLocked."""
+    handle = open(path.with_name(path.name + ".lock"), "w", encoding="ascii")  # noqa: SIM115  # Held until close.
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise SpoolLocked(
+            "Another connector process works on this spool. Stop it, or give this one a SPOOL_DIR of its own."
+        ) from None
+    return handle
+
+
+class SpoolFile:
+    """The open file. Not safe for threads: `Spool` gives it one."""
+
+    def __init__(self, path: Path, author: Author, bytes_max: int, clock: Clock) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = lock_spool(path)
+        self._author = author
+        self._bytes_max = bytes_max
+        self._clock = clock
+        self._full = False
+        try:
+            self._db = self._open(path)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        # The message bodies hold personal data, so nobody else on the machine may read the file.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_MS / 1_000)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA fullfsync = ON")
+            # Erased personal data must not linger in free pages.
+            db.execute("PRAGMA secure_delete = ON")
+            mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+            if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != SYNCHRONOUS_FULL:
+                raise SpoolUnusable("SQLite does not keep this spool durable here (WAL, synchronous=FULL): use a local disk.")
+            db.executescript(_SCHEMA)
+            db.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (FORMAT, self._author.source))
+            if db.execute("SELECT format, source FROM identity").fetchone() != (FORMAT, self._author.source):
+                raise SpoolUnusable("This spool belongs to another SOURCE_URI or version: give this one a SPOOL_DIR of its own.")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise SpoolUnusable(f"The spool's file cannot be used: {error}. Restore it, or use a new SPOOL_DIR.") from error
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def close(self) -> None:
+        """Close the file and give its lock back."""
+        self._db.close()
+        self._lock.close()
+
+    @contextmanager
+    def _transaction(self, point: str | None = None) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            if point:
+                failpoint.reach(f"spool.before_{point}_commit")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._roll_back()
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise SpoolFull("The spool's disk is full: free some space; nothing is lost meanwhile.") from error
+            raise
+        except BaseException:
+            self._roll_back()
+            raise
+        if point:
+            failpoint.reach(f"spool.after_{point}_commit")
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    # --- put ---------------------------------------------------------------------------------------------------------
+
+    def put(self, requests: Sequence[PutRequest]) -> list[list[Put] | LinkFault]:
+        """Store many callers' requests in one commit; each is stored whole, or not at all with its fault returned."""
+        results: list[list[Put] | LinkFault] = []
+        with self._transaction("put") as db:
+            self._full = self._bytes_used() >= self._bytes_max
+            for request in requests:
+                db.execute("SAVEPOINT request")
+                try:
+                    results.append(self._put_one(request))
+                except LinkFault as fault:
+                    db.execute("ROLLBACK TO request")
+                    results.append(fault)
+                db.execute("RELEASE request")
+        return results
+
+    def _put_one(self, request: PutRequest) -> list[Put]:
+        now = self._clock()
+        for name, value in request.claims.items():
+            held = self.note(name)
+            if held is not None and held != value:
+                raise ClaimTaken(name, held)
+            if held is None:
+                self._write_note(name, value, now)
+        for name, changed in request.notes.items():
+            self._write_note(name, changed, now)
+        for aside in request.aside:
+            self._set_aside(aside, now)
+        return [self._put_fact(event, now) for event in request.facts]
+
+    def _put_fact(self, event: NewEvent, now: datetime) -> Put:
+        event_id = event_id_of(self._author.source, event.native_key)
+        content = content_digest(event)
+        known = self._db.execute(
+            "SELECT sequence, content_sha256, sha256 FROM fact WHERE event_id = ?", (event_id,)
+        ).fetchone()
+        if known is not None and known[1] == content:
+            return Put(event_id, "again", sequence=known[0])
+        if known is not None:
+            detail = "another content stands under the same native key"
+            self._set_aside(Aside(event.native_key, CODE_CONFLICT, detail), now)
+            return Put(event_id, "conflict", sequence=known[0], code=CODE_CONFLICT, detail=detail)
+        if self._full:
+            raise SpoolFull(
+                f"The spool holds its limit of {self._bytes_max} bytes (SPOOL_BYTES_MAX): the hub's receipts are missing,"
+                " or the limit is too small; nothing is lost meanwhile."
+            )
+        sequence = self._last_sequence() + 1
+        nonce = secrets.token_urlsafe(NONCE_BYTES)
+        try:
+            value, sha256 = compose(self._author, event, sequence=sequence, recorded=now, nonce=nonce)
+        except Refusal as refusal:
+            self._set_aside(Aside(event.native_key, str(refusal.code), refusal.detail), now)
+            return Put(event_id, "unfit", code=str(refusal.code), detail=refusal.detail)
+        self._db.execute(
+            "INSERT INTO fact (sequence, event_id, native_key, content_sha256, type, subject, sha256, value, state, put_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?)",
+            (sequence, event_id, event.native_key, content, event.type, event.subject, sha256, value, now.timestamp()),
+        )
+        return Put(event_id, "new", sequence=sequence)
+
+    def _set_aside(self, aside: Aside, now: datetime) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO aside (native_key, code, detail, at) VALUES (?, ?, ?, ?)",
+            (aside.native_key, aside.code, aside.detail, now.timestamp()),
+        )
+
+    def _last_sequence(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(sequence), 0) FROM fact").fetchone()[0])
+
+    # --- publish -----------------------------------------------------------------------------------------------------
+
+    def waiting(self, limit: int) -> list[Unsigned]:
+        """Return the oldest messages that have no signature, in sequence."""
+        rows = self._db.execute(
+            "SELECT sequence, value FROM fact WHERE state = 'waiting' ORDER BY sequence LIMIT ?", (limit,)
+        )
+        return [Unsigned(sequence, value) for sequence, value in rows]
+
+    def store_signatures(self, rows: Iterable[tuple[int, str, str | None]], chain: str | None) -> None:
+        """Keep (sequence, jws, jws-proof) before the first send, and `chain`, the `prev` of the next batch."""
+        with self._transaction("sign") as db:
+            db.executemany(
+                "UPDATE fact SET jws = ?2, jws_proof = ?3, state = 'signed' WHERE sequence = ?1 AND state = 'waiting'", rows
+            )
+            if chain is not None:
+                self._write_note("link/chain", chain, self._clock())
+
+    def unsent(self, limit: int) -> list[Signed]:
+        """Return the oldest signed messages that no broker has taken yet."""
+        return self._signed("state = 'signed' ORDER BY sequence LIMIT ?", (limit,))
+
+    def overdue(self, sent_before: datetime, limit: int) -> list[Signed]:
+        """Return messages sent before that time which have no receipt yet."""
+        return self._signed(
+            "state = 'sent' AND sent_at < ? ORDER BY sequence LIMIT ?", (sent_before.timestamp(), limit)
+        )
+
+    def _signed(self, condition: str, values: tuple[Any, ...]) -> list[Signed]:
+        # `condition` is one of the two constants above, never text from outside.
+        rows = self._db.execute(f"SELECT sequence, subject, value, jws, jws_proof FROM fact WHERE {condition}", values)
+        return [Signed(*row) for row in rows]
+
+    def mark_sent(self, sequences: Iterable[int]) -> None:
+        """Note that the broker holds these messages, as of now."""
+        now = self._clock().timestamp()
+        with self._transaction("sent") as db:
+            db.executemany(
+                "UPDATE fact SET state = 'sent', sent_at = ? WHERE sequence = ? AND state IN ('signed', 'sent')",
+                [(now, sequence) for sequence in sequences],
+            )
+
+    # --- receipts ----------------------------------------------------------------------------------------------------
+
+    def settle(self, entries: Iterable[ReceiptEntry]) -> Settlement:
+        """Apply a receipt; an entry whose SHA-256 is not that of the stored bytes changes nothing and is counted."""
+        counts = {"accepted": 0, "refused": 0, "again": 0, "unknown": 0, "foreign": 0}
+        with self._transaction("settle"):
+            for entry in entries:
+                counts[self._settle_one(entry)] += 1
+        return Settlement(**counts)
+
+    def _settle_one(self, entry: ReceiptEntry) -> Literal["accepted", "refused", "again", "unknown", "foreign"]:
+        known = self._db.execute("SELECT sha256, state FROM fact WHERE event_id = ?", (entry.event_id,)).fetchone()
+        if known is None:
+            return "unknown"
+        if known[0] != entry.sha256:
+            return "foreign"
+        state: Literal["accepted", "refused"] = "accepted" if entry.code is None else "refused"
+        if known[1] in ("accepted", state):
+            return "again"
+        self._db.execute(
+            "UPDATE fact SET state = ?, code = ?, log_index = ?, settled_at = ? WHERE event_id = ?",
+            (state, entry.code, entry.log_index, self._clock().timestamp(), entry.event_id),
+        )
+        return state
+
+    def erase_settled(self, before: datetime) -> int:
+        """Erase content and signature of what was settled before that time; its identity stays for deduplication."""
+        with self._transaction() as db:
+            erased = db.execute(
+                "UPDATE fact SET value = NULL, jws = NULL, jws_proof = NULL WHERE sequence IN"
+                " (SELECT sequence FROM fact WHERE value IS NOT NULL AND settled_at IS NOT NULL AND settled_at < ? LIMIT ?)",
+                (before.timestamp(), ERASE_ROWS_MAX),
+            )
+            return erased.rowcount
+
+    # --- notes, streams, things set aside ----------------------------------------------------------------------------
+
+    def note(self, name: str) -> str | None:
+        """Return the named value, or None."""
+        row = self._db.execute("SELECT value FROM note WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def notes(self, prefix: str) -> dict[str, str]:
+        """Return every named value whose name starts with `prefix`."""
+        rows = self._db.execute(
+            "SELECT name, value FROM note WHERE name >= ?1 AND name < ?1 || char(0x10FFFF) ORDER BY name", (prefix,)
+        )
+        return {str(name): str(value) for name, value in rows}
+
+    def forget_notes(self, prefix: str, before: datetime) -> int:
+        """Delete notes under `prefix` written before that time; return how many."""
+        with self._transaction() as db:
+            return db.execute(
+                "DELETE FROM note WHERE name >= ?1 AND name < ?1 || char(0x10FFFF) AND at < ?2",
+                (prefix, before.timestamp()),
+            ).rowcount
+
+    def _write_note(self, name: str, value: str | None, now: datetime) -> None:
+        if value is None:
+            self._db.execute("DELETE FROM note WHERE name = ?", (name,))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO note (name, value, at) VALUES (?, ?, ?)", (name, value, now.timestamp()))
+
+    def position(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the last handled hub-seq of a stream and the Kafka offset to read from; (0, 0) at first."""
+        row = self._db.execute(
+            "SELECT seq, next_offset FROM stream WHERE topic = ? AND partition = ?", (topic, partition)
+        ).fetchone()
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def note_position(self, topic: str, partition: int, seq: int, next_offset: int) -> None:
+        """Keep how far a stream was handled."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO stream VALUES (?, ?, ?, ?)", (topic, partition, seq, next_offset))
+
+    def unreported(self, limit: int) -> list[Aside]:
+        """Return things set aside that the agency has not been told of."""
+        rows = self._db.execute(
+            "SELECT native_key, code, detail FROM aside WHERE reported_at IS NULL ORDER BY number LIMIT ?", (limit,)
+        )
+        return [Aside(*row) for row in rows]
+
+    def mark_reported(self, asides: Iterable[Aside]) -> None:
+        """Note that the agency has been told of these."""
+        now = self._clock().timestamp()
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE aside SET reported_at = ? WHERE native_key = ? AND code = ?",
+                [(now, aside.native_key, aside.code) for aside in asides],
+            )
+
+    def fact(self, event_id: str) -> SpooledFact | None:
+        """Return what is known of one message, without its content."""
+        row = self._db.execute(
+            "SELECT event_id, native_key, sequence, type, state, code, log_index FROM fact WHERE event_id = ?", (event_id,)
+        ).fetchone()
+        return None if row is None else SpooledFact(*row)
+
+    def fact_by_key(self, native_key: str) -> SpooledFact | None:
+        """Return what is known of the message of one native fact."""
+        return self.fact(event_id_of(self._author.source, native_key))
+
+    def status(self) -> SpoolStatus:
+        """Return the counts that status and metrics show."""
+        one = self._db.execute
+        by_state: dict[str, int] = dict(
+            one(f"SELECT state, count(*) FROM fact WHERE state IN {_UNSETTLED} GROUP BY state").fetchall()
+        )
+        refused = int(one("SELECT count(*) FROM fact WHERE state = 'refused'").fetchone()[0])
+        last = self._last_sequence()
+        oldest = one(f"SELECT min(put_at) FROM fact WHERE state IN {_UNSETTLED}").fetchone()[0]
+        synchronous = int(one("PRAGMA synchronous").fetchone()[0])
+        return SpoolStatus(
+            waiting=by_state.get("waiting", 0),
+            signed=by_state.get("signed", 0),
+            sent=by_state.get("sent", 0),
+            # Sequence numbers have no gap, so what is neither open nor refused was accepted.
+            accepted=last - sum(by_state.values()) - refused,
+            refused=refused,
+            aside=int(one("SELECT count(*) FROM aside").fetchone()[0]),
+            last_sequence=last,
+            bytes_used=self._bytes_used(),
+            bytes_max=self._bytes_max,
+            oldest_unreceipted=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+            journal_mode=str(one("PRAGMA journal_mode").fetchone()[0]),
+            synchronous="FULL" if synchronous == SYNCHRONOUS_FULL else str(synchronous),
+        )
+
+    def _bytes_used(self) -> int:
+        pages, free, size = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
