@@ -1,0 +1,366 @@
+"""The registry: who takes part, with which keys, saying what, hearing what (SPEC.md section 6).
+
+The document is signed by the offline root key. It is read into a `Registry` whose every key can verify and whose
+every name is unique, or not at all.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from contracts.errors import Code, Refusal, RegistryError
+from contracts.wire import base64url
+from contracts.wire.instant import read_instant
+from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.strict_json import read_object
+
+FORMAT = "tkahub-registry/1"
+TYP_REGISTRY = "tkahub-registry+jws"
+DOCUMENT_BYTES_MAX = 4 * 1024 * 1024
+PARTITIONS_MAX = 1024
+RECOMMENDATIONS = "recommendations"
+
+Kind = Literal["ministry", "bank", "immigration", "oversight", "labour_office", "hub"]
+
+
+def _form(pattern: str) -> AfterValidator:
+    fits = re.compile(pattern).fullmatch
+
+    def check(text: str) -> str:
+        if fits(text) is None:
+            raise ValueError("not of the form that is asked")
+        return text
+
+    return AfterValidator(check)
+
+
+def _instant_text(text: str) -> str:
+    read_instant(text)
+    return text
+
+
+Name = Annotated[str, _form(r"[a-z][a-z0-9-]{0,31}")]
+Topic = Annotated[str, _form(r"(?:from|to)\.[a-z][a-z0-9-]{0,31}|recommendations")]
+EventType = Annotated[str, _form(r"id\.tka\.[a-z]+(?:\.[a-z][a-z0-9_]*){1,6}\.v[1-9][0-9]{0,3}")]
+Source = Annotated[str, _form(r"[a-z][a-z0-9+.-]{0,15}:[!-~]{1,238}")]
+Hex = Annotated[str, _form(r"[0-9a-f]{64}")]
+Thumbprint = Annotated[str, _form(r"[A-Za-z0-9_-]{43}")]
+BankCode = Annotated[str, _form(r"[0-9]{3}")]
+Origin = Annotated[str, _form(r"[a-z0-9][a-z0-9./-]{0,126}")]
+RuleSetId = Annotated[str, _form(r"[A-Za-z0-9._-]{1,32}")]
+Instant = Annotated[str, AfterValidator(_instant_text)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Limits(_Part):
+    """How long things may take: days for a message to travel, seconds for the rest."""
+
+    expiry_days_max: Positive
+    clock_skew_s: Positive
+    deferral_s: Positive
+    unmatched_s: Positive
+    heartbeat_s: Positive
+
+
+class _Key(_Part):
+    kid: Thumbprint
+    alg: Literal["Ed25519", "ES256"]
+    use: Literal["message", "api"]
+    jwk: dict[str, str]
+    nbf: Instant
+    exp: Instant
+    revoked_at: Instant | None
+
+
+class Filter(_Part):
+    """What part of a type a subscriber is granted; absent members grant all."""
+
+    kanim: list[str] | None = Field(default=None, min_length=1)
+    regency: list[str] | None = Field(default=None, min_length=1)
+
+
+class Subscription(_Part):
+    """A type that a participant receives, and which of its events."""
+
+    type: EventType
+    filter: Filter
+
+
+class _Participant(_Part):
+    id: Name
+    kind: Kind
+    name: str = Field(min_length=1, max_length=200)
+    bank_code: BankCode | None
+    sources: list[Source]
+    keys: list[_Key]
+    publishes: list[EventType]
+    subscribes: list[Subscription]
+
+
+class RuleSetEntry(_Part):
+    """A rule set in force, by its digest."""
+
+    id: RuleSetId
+    version: Positive
+    sha256: Hex
+
+
+class ContractEntry(_Part):
+    """A published event contract, by the digest of its JSON Schema."""
+
+    type: EventType
+    sha256: Hex
+
+
+class _Document(_Part):
+    format: Literal["tkahub-registry/1"]
+    environment: Name
+    version: Positive
+    issued_at: Instant
+    log_origin: Origin
+    proof_required: bool
+    limits: Limits
+    topics: dict[Topic, Annotated[int, Field(ge=1, le=PARTITIONS_MAX)]]
+    participants: list[_Participant]
+    rule_sets: list[RuleSetEntry]
+    contracts: list[ContractEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """A participant's key and when it may be used; `revoked_at` is None while nobody has revoked it."""
+
+    kid: str
+    alg: str
+    use: Literal["message", "api"]
+    public: PublicKey
+    nbf: datetime
+    exp: datetime
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One party of the exchange."""
+
+    id: str
+    kind: Kind
+    name: str
+    bank_code: str | None
+    sources: frozenset[str]
+    keys: tuple[KeyEntry, ...]
+    publishes: frozenset[str]
+    subscribes: tuple[Subscription, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registry:
+    """A registry document whose signature by the root key has been verified."""
+
+    environment: str
+    version: int
+    issued_at: datetime
+    log_origin: str
+    proof_required: bool
+    limits: Limits
+    topics: Mapping[str, int]
+    participants: Mapping[str, Participant]
+    rule_sets: tuple[RuleSetEntry, ...]
+    contracts: Mapping[str, str]
+    document: Mapping[str, Any]
+    _keys: Mapping[str, tuple[Participant, KeyEntry]]
+    _owners: Mapping[str, Participant]
+    _subscribers: Mapping[str, tuple[tuple[Participant, Subscription], ...]]
+
+    @classmethod
+    def read(cls, jws: bytes, root: PublicKey) -> "Registry":
+        """Verify and read a signed registry document. Raises RegistryError (registry_*)."""
+        return _registry_of(_verified_payload(jws, root))
+
+    def participant(self, participant_id: str) -> Participant | None:
+        """Return the participant of this id."""
+        return self.participants.get(participant_id)
+
+    def key(self, kid: str) -> tuple[Participant, KeyEntry] | None:
+        """Return a key with its owner; whether it may be used, and for what, is the caller's question."""
+        return self._keys.get(kid)
+
+    def message_key(self, kid: str) -> PublicKey | None:
+        """Return the public key of a kid, in the form that `verify_signature` asks for."""
+        found = self._keys.get(kid)
+        return None if found is None else found[1].public
+
+    def owner_of(self, source: str) -> Participant | None:
+        """Return the participant that a source belongs to."""
+        return self._owners.get(source)
+
+    def subscribers(self, event_type: str) -> tuple[tuple[Participant, Subscription], ...]:
+        """Return who receives events of this type, each with the subscription that grants it."""
+        return self._subscribers.get(event_type, ())
+
+    def partitions(self, topic: str) -> int | None:
+        """Return how many partitions a logical topic has; None for a topic that is not one of the exchange's."""
+        return self.topics.get(topic)
+
+    def hub(self) -> Participant | None:
+        """Return the participant that is the exchange itself."""
+        return next((party for party in self.participants.values() if party.kind == "hub"), None)
+
+
+def _malformed(detail: str) -> RegistryError:
+    return RegistryError(Code.REGISTRY_MALFORMED, detail)
+
+
+def _verified_payload(jws: bytes, root: PublicKey) -> dict[str, Any]:
+    """Verify the compact JWS (attached payload) and read its payload as strict JSON. Raises RegistryError."""
+    parts = jws.split(b".")
+    if len(jws) > DOCUMENT_BYTES_MAX or len(parts) != 3:
+        raise _malformed("not a compact JWS")
+    protected, payload, signature = (base64url.decode(part) for part in parts)
+    if protected is None or payload is None or signature is None:
+        raise _malformed("not canonical base64url")
+    try:
+        header = read_object(protected)
+    except Refusal as error:
+        raise _malformed(f"protected header: {error.code}") from None
+    if header != {"alg": root.alg, "kid": root.kid, "typ": TYP_REGISTRY}:
+        raise RegistryError(Code.REGISTRY_SIGNATURE_INVALID, "alg, kid and typ are not those of the root key")
+    if not root.verify(signature, parts[0] + b"." + parts[1]):
+        raise RegistryError(Code.REGISTRY_SIGNATURE_INVALID)
+    try:
+        return read_object(payload)
+    except Refusal as error:
+        raise _malformed(f"payload: {error.code}") from None
+
+
+def _registry_of(payload: Mapping[str, Any]) -> Registry:
+    """Check a document and build the look-ups. Raises RegistryError."""
+    try:
+        document = _Document.model_validate(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise _malformed(f"{'.'.join(str(step) for step in first['loc'])}: {first['type']}") from None
+    participants = tuple(_participant_of(entry) for entry in document.participants)
+    _require_unique("participants", (party.id for party in participants))
+    _require_unique("sources", (source for entry in document.participants for source in entry.sources))
+    _require_unique("bank codes", (party.bank_code for party in participants if party.bank_code is not None))
+    _require_unique("rule sets", ((entry.id, entry.version) for entry in document.rule_sets))
+    _require_unique("contracts", (entry.type for entry in document.contracts))
+    if sum(party.kind == "hub" for party in participants) > 1:
+        raise _malformed("more than one participant is the hub")
+    keys = {key.kid: (party, key) for party in participants for key in party.keys}
+    if len(keys) != sum(len(party.keys) for party in participants):
+        raise RegistryError(Code.REGISTRY_KEY_INVALID, "one key stands twice")
+    subscribers: dict[str, list[tuple[Participant, Subscription]]] = {}
+    for party in participants:
+        _require_unique(f"subscriptions of {party.id}", (subscription.type for subscription in party.subscribes))
+        for subscription in party.subscribes:
+            subscribers.setdefault(subscription.type, []).append((party, subscription))
+    return Registry(
+        environment=document.environment,
+        version=document.version,
+        issued_at=read_instant(document.issued_at),
+        log_origin=document.log_origin,
+        proof_required=document.proof_required,
+        limits=document.limits,
+        topics=MappingProxyType(dict(document.topics)),
+        participants=MappingProxyType({party.id: party for party in participants}),
+        rule_sets=tuple(document.rule_sets),
+        contracts=MappingProxyType({entry.type: entry.sha256 for entry in document.contracts}),
+        document=payload,
+        _keys=keys,
+        _owners={source: party for party in participants for source in party.sources},
+        _subscribers={event_type: tuple(found) for event_type, found in subscribers.items()},
+    )
+
+
+def _require_unique(what: str, names: Iterable[object]) -> None:
+    listed = list(names)
+    if len(set(listed)) != len(listed):
+        raise _malformed(f"{what}: one stands twice")
+
+
+def _participant_of(entry: _Participant) -> Participant:
+    return Participant(
+        id=entry.id,
+        kind=entry.kind,
+        name=entry.name,
+        bank_code=entry.bank_code,
+        sources=frozenset(entry.sources),
+        keys=tuple(_key_of(key) for key in entry.keys),
+        publishes=frozenset(entry.publishes),
+        subscribes=tuple(entry.subscribes),
+    )
+
+
+def _key_of(entry: _Key) -> KeyEntry:
+    """Read one key. Raises RegistryError(registry_key_invalid), also for a point of small order."""
+    try:
+        public = PublicKey.from_jwk(entry.jwk)
+    except Refusal as error:
+        raise RegistryError(error.code, error.detail) from None
+    if public.jwk != entry.jwk or public.kid != entry.kid or public.alg != entry.alg:
+        raise RegistryError(Code.REGISTRY_KEY_INVALID, "kid, alg or members are not those of the jwk")
+    nbf, exp = read_instant(entry.nbf), read_instant(entry.exp)
+    if exp <= nbf:
+        raise RegistryError(Code.REGISTRY_KEY_INVALID, "exp is not after nbf")
+    revoked_at = None if entry.revoked_at is None else read_instant(entry.revoked_at)
+    return KeyEntry(entry.kid, entry.alg, entry.use, public, nbf, exp, revoked_at)
+
+
+def check_successor(old: Registry, new: Registry) -> None:
+    """Refuse a document that may not follow the one in force.
+
+    The version rises, environment and log origin stay, and history is only added to: no participant or key is gone,
+    no key changes hands or use, no revocation is taken back or put off, no contract or rule set is gone or changed. A
+    topic never loses partitions; `recommendations` keeps its number for life, since it is compacted by key.
+
+    Raises RegistryError (registry_rollback, registry_history_lost).
+    """
+    if (old.environment, old.log_origin) != (new.environment, new.log_origin):
+        raise RegistryError(Code.REGISTRY_ROLLBACK, "of another environment or log")
+    if new.version <= old.version:
+        raise RegistryError(Code.REGISTRY_ROLLBACK, "not newer than the one in force")
+    for party in old.participants.values():
+        successor = new.participant(party.id)
+        if successor is None or successor.kind != party.kind:
+            raise RegistryError(Code.REGISTRY_HISTORY_LOST, f"participant {party.id}")
+        for key in party.keys:
+            _check_key_kept(party, key, new.key(key.kid))
+    if not set(old.rule_sets) <= set(new.rule_sets):
+        raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a rule set is gone or changed without a new version")
+    if not old.contracts.items() <= new.contracts.items():
+        raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a contract is gone or changed without a new version")
+    for topic, partitions in old.topics.items():
+        kept = new.topics.get(topic, 0)
+        if kept < partitions or (topic == RECOMMENDATIONS and kept != partitions):
+            raise RegistryError(Code.REGISTRY_HISTORY_LOST, f"partitions of {topic}")
+
+
+def _check_key_kept(party: Participant, key: KeyEntry, kept: tuple[Participant, KeyEntry] | None) -> None:
+    if kept is None or kept[0].id != party.id or kept[1].use != key.use or kept[1].nbf != key.nbf:
+        raise RegistryError(Code.REGISTRY_HISTORY_LOST, f"a key of {party.id}")
+    revoked_at = kept[1].revoked_at
+    if key.revoked_at is not None and (revoked_at is None or revoked_at > key.revoked_at):
+        raise RegistryError(Code.REGISTRY_HISTORY_LOST, f"a revocation of {party.id}")
+
+
+def write_registry(document: Mapping[str, Any], root: PrivateKey) -> bytes:
+    """Check and sign a document: the compact JWS, as `Registry.read` takes it. Raises RegistryError."""
+    _registry_of(document)
+    header = {"alg": root.alg, "kid": root.kid, "typ": TYP_REGISTRY}
+    signed = b".".join(
+        base64url.encode(json.dumps(part, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()).encode()
+        for part in (header, document)
+    )
+    return signed + b"." + base64url.encode(root.sign(signed)).encode()
