@@ -1,0 +1,182 @@
+"""The ministry's permit system: a register in a PostgreSQL database of its own, with a transactional outbox.
+
+Settings: those of `part.Casting`, REGISTER_OWNER_URL (the register's owner), CONNECTOR_ROLE (the role that may only
+read the outbox and write outcomes).
+"""
+
+import asyncio
+import json
+import os
+import threading
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from devstack.agencies.part import Book, Casting, play
+from devstack.agencies.scenario import Application, Row, describe_file
+
+SCHEMA = Path(__file__).with_name("register.sql")
+SLOW_ROW = 5  # This row of a chapter is written by a transaction that stays open ...
+SLOW_ROW_OVERTAKEN_BY = 12  # ... while so many later rows commit before it.
+OUTCOME_POLL_S = 0.2
+STATUS_OF = {
+    "PERMOHONAN_DIAJUKAN": "diajukan",
+    "KEKURANGAN": "dikembalikan",
+    "DIAJUKAN_ULANG": "diajukan",
+    "LENGKAP": "lengkap",
+    "DISETUJUI": "disetujui",
+    "DITOLAK": "ditolak",
+    "DICABUT": "dicabut",
+}
+
+if TYPE_CHECKING:
+    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+
+
+class Register:
+    """The register's database, used from one event loop."""
+
+    def __init__(self, pool: "Pool", casting: Casting, book: Book) -> None:
+        self._pool = pool
+        self._day = casting.day
+        self._pause_s = 1 / casting.pace_per_s
+        self._book = book
+
+    async def create(self, connector_role: str) -> None:
+        """Create the schema and let the connector's role read the outbox and write outcomes, nothing else."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(SCHEMA.read_text())
+            await connection.execute(f'GRANT USAGE ON SCHEMA register TO "{connector_role}"')
+            await connection.execute(f'GRANT SELECT ON register.outbox TO "{connector_role}"')
+            await connection.execute(f'GRANT SELECT, INSERT ON register.outcome TO "{connector_role}"')
+
+    async def write_chapter(self, chapter: str) -> None:
+        """Write a chapter's rows; one of them by a slow transaction that later rows overtake."""
+        rows = self._day.rows_of(chapter)
+        overtaken: asyncio.Future[None] | None = None
+        release = asyncio.Event()
+        for place, row in enumerate(rows):
+            if place == SLOW_ROW and len(rows) > SLOW_ROW + SLOW_ROW_OVERTAKEN_BY:
+                inserted = asyncio.Event()
+                overtaken = asyncio.ensure_future(self._write(row, inserted.set, release.wait))
+                await inserted.wait()
+            else:
+                await self._write(row)
+            if place == SLOW_ROW + SLOW_ROW_OVERTAKEN_BY:
+                release.set()
+            await asyncio.sleep(self._pause_s)
+        release.set()
+        if overtaken is not None:
+            await overtaken
+
+    async def _write(
+        self,
+        row: Row,
+        inserted: Callable[[], None] | None = None,
+        before_commit: Callable[[], Awaitable[Any]] | None = None,
+    ) -> None:
+        async with self._pool.acquire() as connection:
+            async with connection.transaction():
+                await self._change_register(connection, row)
+                await _put_in_outbox(connection, row)
+                if inserted is not None:
+                    inserted()
+                if before_commit is not None:
+                    await before_commit()
+            self._book.note("written", row.key, kind=row.kind, sound=row.sound)
+
+    async def _change_register(self, connection: "Connection", row: Row) -> None:
+        payload = row.payload
+        if row.kind in STATUS_OF:
+            await connection.execute(
+                "INSERT INTO register.application VALUES ($1, $2, $3, $4, $5) "
+                "ON CONFLICT (number) DO UPDATE SET status = excluded.status, changed_at = excluded.changed_at",
+                row.application,
+                STATUS_OF[row.kind],
+                self._submitted_on(row.application),
+                payload.get("pemberi_kerja", {}).get("nama"),
+                row.at,
+            )
+        if row.kind == "KODE_BAYAR":
+            bill = self._day.bills()[payload["kode_billing"]]
+            await connection.execute(
+                "INSERT INTO register.billing VALUES ($1, $2, $3, $4, $5, 'terbit')",
+                *(bill.code, bill.application, bill.amount, bill.currency, bill.expires_at),
+            )
+        if "nomor_keputusan" in payload:
+            await connection.execute(
+                "INSERT INTO register.decision VALUES ($1, $2, $3, $4)",
+                *(payload["nomor_keputusan"], row.application, row.kind, row.at),
+            )
+
+    def _submitted_on(self, number: str) -> Any:
+        known = self._day.applications.get(number)
+        return known.submitted_on if known is not None else None
+
+    async def answer_questions(self) -> None:
+        """Answer what Immigration asks, as it appears among the outcomes, until cancelled."""
+        while True:
+            rows = await self._pool.fetch("SELECT payload FROM register.outcome WHERE kind = 'VISA' ORDER BY at")
+            for payload in (json.loads(row["payload"]) for row in rows):
+                question = payload.get("query_id")
+                if question is not None and self._book.note("asked", question):
+                    await self._write(_answer(self._day.applications[payload["application"]], payload))
+            await asyncio.sleep(OUTCOME_POLL_S)
+
+
+async def _put_in_outbox(connection: "Connection", row: Row) -> None:
+    await connection.execute(
+        "INSERT INTO register.outbox (at, kind, application_number, payload) VALUES ($1, $2, $3, $4)",
+        *(row.at, row.kind, row.application, json.dumps(row.payload)),
+    )
+
+
+def _answer(application: Application, question: dict[str, Any]) -> Row:
+    payload = {
+        **describe_file(application),
+        "nomor_rekomendasi": question["number"],
+        "revisi": question["revision"],
+        "id_pertanyaan": question["query_id"],
+        "jawaban": "Lokasi kerja sesuai dengan pengesahan.",
+    }
+    key = f"{application.number}#JAWABAN"
+    return Row(key, "answer", datetime.now(UTC), "JAWABAN", application.number, payload)
+
+
+def _end_on_failure(future: "Future[None]") -> None:
+    """A simulator that silently stopped answering would look like a fault of the exchange."""
+    error = future.exception()
+    if error is not None:
+        traceback.print_exception(error)
+        os._exit(1)
+
+
+def run() -> None:
+    """Create the register and play the ministry."""
+    casting, book = Casting.read(), Book()
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+
+    async def prepare() -> Register:
+        pool = await asyncpg.create_pool(os.environ["REGISTER_OWNER_URL"], min_size=1, max_size=3)
+        register = Register(pool, casting, book)
+        await register.create(os.environ["CONNECTOR_ROLE"])
+        return register
+
+    register = asyncio.run_coroutine_threadsafe(prepare(), loop).result()
+    asyncio.run_coroutine_threadsafe(register.answer_questions(), loop).add_done_callback(_end_on_failure)
+
+    def perform(chapter: str) -> None:
+        asyncio.run_coroutine_threadsafe(register.write_chapter(chapter), loop).result()
+
+    play(casting, book, perform, {})
+
+
+if __name__ == "__main__":
+    run()
