@@ -1,0 +1,84 @@
+"""Leadership by advisory locks, all held by one connection of their own.
+
+The session ends when its owner is silent for `IDLE_SESSION_TIMEOUT_MS`: a process that is frozen, or cut off, loses its
+locks although its socket still lives, and another takes over.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import Self
+
+import asyncpg
+
+from hub.store.database import CONNECT_TIMEOUT_S, SESSION_SETTINGS
+
+# The owner asks something at least every second, so ten seconds of silence mean that it is gone.
+IDLE_SESSION_TIMEOUT_MS = 10_000
+COMMAND_TIMEOUT_S = 5.0
+# The first half of a two-part lock id; no other program may use this number in the hub's database.
+MEMBER_LOCK_CLASS = 1_414_217_298
+
+COUNT_MEMBERS = """
+    SELECT count(*) FROM pg_locks
+    WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND classid = $1::bigint::oid AND objid = $2::bigint::oid AND objsubid = 2 AND granted"""
+
+
+def _lock_id(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"tka-hub/{name}".encode()).digest()[:8], signed=True)
+
+
+def _member_id(group: str) -> int:
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:4]) >> 1
+
+
+class Election:
+    """One process' candidacy: the locks that it holds, and who else stands."""
+
+    def __init__(self, connection: asyncpg.Connection, group: str) -> None:
+        self.connection = connection
+        self.lost = asyncio.Event()
+        self._group = group
+
+    @classmethod
+    async def open(cls, dsn: str, group: str) -> Self:
+        """Connect and count among the members of `group`. Raises OSError or asyncpg's errors."""
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=SESSION_SETTINGS
+            | {"application_name": f"hub-{group}", "idle_session_timeout": str(IDLE_SESSION_TIMEOUT_MS)},
+        )
+        election = cls(connection, group)
+        connection.add_termination_listener(lambda _: election.lost.set())
+        await connection.execute("SELECT pg_advisory_lock_shared($1, $2)", MEMBER_LOCK_CLASS, _member_id(group))
+        return election
+
+    async def listen(self, channel: str, wake: Callable[[], None]) -> None:
+        """Call `wake` at every notification on `channel`."""
+        await self.connection.add_listener(channel, lambda *_: wake())
+
+    async def count_members(self) -> int:
+        """Return how many processes stand for this group, this one included."""
+        return int(await self.connection.fetchval(COUNT_MEMBERS, MEMBER_LOCK_CLASS, _member_id(self._group)))
+
+    async def win(self, name: str) -> bool:
+        """Take the lock `name` if nobody holds it."""
+        return bool(await self.connection.fetchval("SELECT pg_try_advisory_lock($1)", _lock_id(name)))
+
+    async def yield_up(self, name: str) -> None:
+        """Give the lock `name` back."""
+        await self.connection.execute("SELECT pg_advisory_unlock($1)", _lock_id(name))
+
+    async def confirm(self) -> None:
+        """Make sure, by asking the server, that the session lives and so the locks are held. Raises if it does not."""
+        await self.connection.execute("SELECT 1")
+
+    async def close(self) -> None:
+        """End the session, which gives all locks back."""
+        try:
+            await self.connection.close(timeout=COMMAND_TIMEOUT_S)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            self.connection.terminate()

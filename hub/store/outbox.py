@@ -1,0 +1,99 @@
+"""The outbox: what goes out on each stream, in order, and how far Kafka has it.
+
+A stream is one partition of one output topic. Rows are read by cursor and never drained by DELETE, which ruins the
+rate. A forward's bytes lie in the inbox and are read by join.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from hub.store.database import Connection
+
+# LATERAL with OFFSET 0 keeps the planner from hashing the whole inbox while its statistics are young.
+READ_OUTBOX = """
+    SELECT o.seq, o.key, o.typ, o.value IS NOT NULL, COALESCE(o.value, i.value),
+           COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof)
+    FROM outbox o
+    LEFT JOIN LATERAL (
+        SELECT value, jws, jws_proof FROM inbox WHERE log_index = o.inbox_index OFFSET 0) i ON true
+    LEFT JOIN LATERAL (
+        SELECT jws, jws_proof FROM outbox_signature
+        WHERE topic = o.topic AND partition = o.partition AND seq = o.seq AND o.value IS NOT NULL OFFSET 0) s ON true
+    WHERE o.topic = $1 AND o.partition = $2 AND o.seq > $3 AND o.seq <= $4
+    ORDER BY o.seq"""
+STORE_SIGNATURES = """
+    INSERT INTO outbox_signature (topic, partition, seq, jws, jws_proof)
+    SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[])
+    ON CONFLICT DO NOTHING"""
+READ_SIGNATURES = """
+    SELECT seq, jws, jws_proof FROM outbox_signature WHERE topic = $1 AND partition = $2 AND seq = ANY($3::bigint[])"""
+READ_LAST_BATCH = """
+    SELECT jws FROM outbox_signature
+    WHERE topic = $1 AND partition = $2 AND jws_proof IS NOT NULL ORDER BY seq DESC LIMIT 1"""
+READ_HEADS = "SELECT topic, partition, next_seq - 1 FROM streams"
+READ_POSITIONS = "SELECT partition, seq FROM relay_position WHERE topic = $1"
+# A zombie that notes late must not move the note back.
+NOTE_POSITIONS = """
+    INSERT INTO relay_position (topic, partition, seq)
+    SELECT $1, * FROM unnest($2::int[], $3::bigint[])
+    ON CONFLICT (topic, partition) DO UPDATE SET seq = EXCLUDED.seq WHERE relay_position.seq < EXCLUDED.seq"""
+
+
+class OutboxRow(NamedTuple):
+    """One outgoing message; `jws` is None while the hub has not signed its own event yet."""
+
+    seq: int
+    key: str
+    typ: str
+    own: bool
+    value: bytes
+    jws: str | None
+    proof: str | None
+
+
+class StoredSignature(NamedTuple):
+    """What the relay signed for one of the hub's own events."""
+
+    seq: int
+    jws: str
+    proof: str | None
+
+
+async def read_rows(connection: "Connection", topic: str, partition: int, after: int, limit: int) -> list[OutboxRow]:
+    """Return the stream's rows with seq in (after, after + limit], in order; seqs have no gap."""
+    rows = await connection.fetch(READ_OUTBOX, topic, partition, after, after + limit)
+    return [OutboxRow(*row) for row in rows]
+
+
+async def store_signatures(
+    connection: "Connection", topic: str, partition: int, signatures: Sequence[StoredSignature]
+) -> dict[int, StoredSignature]:
+    """Keep `signatures` where there are none yet; return those that count, which are the ones stored first."""
+    seqs, jws, proofs = [s.seq for s in signatures], [s.jws for s in signatures], [s.proof for s in signatures]
+    status = await connection.execute(STORE_SIGNATURES, topic, partition, seqs, jws, proofs)
+    if status == f"INSERT 0 {len(seqs)}":
+        return {signature.seq: signature for signature in signatures}
+    rows = await connection.fetch(READ_SIGNATURES, topic, partition, seqs)
+    return {row["seq"]: StoredSignature(*row) for row in rows}
+
+
+async def read_last_batch(connection: "Connection", topic: str, partition: int) -> str | None:
+    """Return the batch JWS that the relay signed last for this stream."""
+    jws = await connection.fetchval(READ_LAST_BATCH, topic, partition)
+    return None if jws is None else str(jws)
+
+
+async def read_heads(connection: "Connection") -> dict[tuple[str, int], int]:
+    """Return the last seq of every stream by (topic, partition)."""
+    return {(topic, partition): last for topic, partition, last in await connection.fetch(READ_HEADS)}
+
+
+async def read_positions(connection: "Connection", topic: str) -> dict[int, int]:
+    """Return the last seq of each partition that was noted as committed to Kafka."""
+    return dict(await connection.fetch(READ_POSITIONS, topic))
+
+
+async def note_positions(connection: "Connection", topic: str, positions: dict[int, int]) -> None:
+    """Note that Kafka holds each partition of `topic` up to the given seq."""
+    await connection.execute(NOTE_POSITIONS, topic, list(positions), list(positions.values()))

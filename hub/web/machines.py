@@ -1,0 +1,86 @@
+"""The API for the participants' machines: the registry, and a stream's archive for whoever was away.
+
+The outbox is the archive, not Kafka. Only what the relay has released is given out, with the headers it was sent with.
+"""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from contracts.registry import Filter, Participant, Registry
+from contracts.wire import base64url
+from hub.release import write_headers
+from hub.store import outbox
+from hub.store import registry as registry_store
+from hub.store.database import Database
+from hub.store.outbox import OutboxRow
+from hub.trust import RegistryAbsent, RegistryInForce
+from hub.web import access
+from hub.web.problems import refuse, unauthenticated
+
+RECORDS_MAX = 256
+RECORDS_DEFAULT = 100
+RECOMMENDATIONS = "recommendations"
+RECOMMENDATION_ISSUED = "id.tka.hub.recommendation.issued.v1"
+SEQ_MAX = 2**63 - 1
+
+
+def may_read(registry: Registry, participant: Participant, topic: str) -> bool:
+    """Whether `participant` may read all of `topic`: its own feed, or recommendations granted without a filter."""
+    if topic == f"to.{participant.id}":
+        return True
+    return topic == RECOMMENDATIONS and any(
+        grant.type == RECOMMENDATION_ISSUED and grant.filter == Filter() for grant in participant.subscribes
+    )
+
+
+def write_record(row: OutboxRow) -> dict[str, Any]:
+    """Return one record in the API's form: the bytes in base64url, the headers as they were sent."""
+    return {
+        "seq": row.seq,
+        "key": row.key,
+        "value": base64url.encode(row.value),
+        "headers": [[name, value.decode()] for name, value in write_headers(row)],
+    }
+
+
+def create_router(database: Database, in_force: RegistryInForce, api_url: str) -> APIRouter:
+    """Return the machines' routes. `api_url` is the audience that assertions must name."""
+    router = APIRouter(prefix="/api/v1")
+
+    @router.get("/registry")
+    async def read_registry() -> Response:
+        """Give the signed registry in force; whoever reads it checks it against the pinned root."""
+        async with database.connection() as connection:
+            current = await registry_store.read_current(connection)
+        if current is None:
+            raise RegistryAbsent
+        return Response(current[1], media_type="application/jose", headers={"Registry-Version": str(current[0])})
+
+    @router.get("/streams/{topic}/{partition}")
+    async def read_stream(
+        topic: Annotated[str, Path(max_length=128)],
+        partition: Annotated[int, Path(ge=0, le=10_000)],
+        authorization: Annotated[str | None, Header()] = None,
+        after: Annotated[int, Query(ge=0, le=SEQ_MAX - RECORDS_MAX)] = 0,
+        limit: Annotated[int, Query(ge=1, le=RECORDS_MAX)] = RECORDS_DEFAULT,
+    ) -> dict[str, Any]:
+        """Give the records after `after` of a stream that the caller may read, and its last released seq."""
+        if authorization is None:
+            raise unauthenticated("assertion-missing", "Send a client assertion (RFC 7523) as a bearer token.")
+        async with database.connection() as connection:
+            registry = await in_force.refresh(connection)
+        caller = access.read_assertion(authorization, registry, api_url, datetime.now(UTC))
+        await access.spend(database, caller)
+        if not may_read(registry, caller.participant, topic):
+            refuse(HTTPStatus.FORBIDDEN, "stream-not-granted", "The registry does not grant the caller this stream.")
+        if partition >= (registry.partitions(topic) or 0):
+            refuse(HTTPStatus.NOT_FOUND, "stream-unknown", "The topic has no such partition.")
+        async with database.connection() as connection:
+            last = (await outbox.read_positions(connection, topic)).get(partition, 0)
+            rows = await outbox.read_rows(connection, topic, partition, after, min(limit, max(0, last - after)))
+        return {"topic": topic, "partition": partition, "last": last, "records": [write_record(row) for row in rows]}
+
+    return router

@@ -1,0 +1,101 @@
+"""Errors of the API, as problem details (RFC 9457). None repeats anything that a caller sent."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import NoReturn
+
+import asyncpg
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from hub.trust import RegistryAbsent
+
+PROBLEMS = "https://contracts.tkahub.example/problems"
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "5"
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):
+    """An answer other than the one asked for. `slug` is stable; `detail` is a sentence for the caller's engineer."""
+
+    def __init__(self, status: HTTPStatus, slug: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(slug)
+        self.status = status
+        self.slug = slug
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def unauthenticated(slug: str, detail: str) -> Problem:
+    """Return the 401 that says what is wrong with a client assertion (RFC 6750 section 3)."""
+    return Problem(HTTPStatus.UNAUTHORIZED, slug, detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+def render(problem: Problem) -> JSONResponse:
+    """Return the problem document."""
+    body = {
+        "type": f"{PROBLEMS}/{problem.slug}",
+        "title": problem.status.phrase,
+        "status": int(problem.status),
+        "detail": problem.detail,
+    }
+    return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
+
+
+async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, Problem):
+        raise error
+    return render(error)
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    return render(Problem(status, status.phrase.lower().replace(" ", "-"), status.description + ".", error.headers))
+
+
+async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    places = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault["loc"]})
+    detail = f"These parameters are missing, of the wrong kind or out of range: {', '.join(places)}."
+    return render(Problem(HTTPStatus.BAD_REQUEST, "request-invalid", detail))
+
+
+async def _on_registry_absent(request: Request, error: Exception) -> JSONResponse:
+    detail = "The exchange has no registry yet."
+    return render(Problem(HTTPStatus.SERVICE_UNAVAILABLE, "registry-absent", detail, {"Retry-After": RETRY_AFTER_S}))
+
+
+async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+    log.warning("api.database_unreachable", reason=type(error).__name__)
+    detail = "The exchange cannot reach its database just now."
+    return render(Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": RETRY_AFTER_S}))
+
+
+async def _on_defect(request: Request, error: Exception) -> JSONResponse:
+    # The exception's text may quote a message, so that only its kind is logged.
+    log.error("api.defect", kind=type(error).__name__)
+    return render(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "The exchange failed to answer."))
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error with a problem document."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(RegistryAbsent, _on_registry_absent)
+    for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        app.add_exception_handler(kind, _on_database_error)
+    app.add_exception_handler(Exception, _on_defect)
+
+
+def refuse(status: HTTPStatus, slug: str, detail: str) -> NoReturn:
+    """Answer the request in hand with a problem."""
+    raise Problem(status, slug, detail)
