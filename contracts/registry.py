@@ -47,8 +47,8 @@ def _instant_text(text: str) -> str:
 
 Name = Annotated[str, _form(r"[a-z][a-z0-9-]{0,31}")]
 Topic = Annotated[str, _form(r"(?:from|to)\.[a-z][a-z0-9-]{0,31}|recommendations")]
-EventType = Annotated[str, _form(r"id\.tka\.[a-z]+(?:\.[a-z][a-z0-9_]*){1,6}\.v[1-9][0-9]{0,3}")]
-Source = Annotated[str, _form(r"[a-z][a-z0-9+.-]{0,15}:[!-~]{1,238}")]
+EventType = Annotated[str, _form(r"(?=.{1,100}\Z)id\.tka\.[a-z]+(?:\.[a-z_]+){1,6}\.v[1-9][0-9]{0,3}")]
+Source = Annotated[str, _form(r"(?=.{1,200}\Z)https://[a-z0-9.-]+(?:/[A-Za-z0-9._~/-]*)?")]
 Hex = Annotated[str, _form(r"[0-9a-f]{64}")]
 Thumbprint = Annotated[str, _form(r"[A-Za-z0-9_-]{43}")]
 BankCode = Annotated[str, _form(r"[0-9]{3}")]

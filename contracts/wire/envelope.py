@@ -32,8 +32,8 @@ _PATTERNS: Mapping[str, Callable[[str], re.Match[str] | None]] = {
     for name, pattern in {
         "specversion": r"1\.0",
         "id": r"[A-Za-z0-9._:-]{1,64}",
-        "source": r"[a-z][a-z0-9+.-]{0,15}:[!-~]{1,238}",
-        "type": r"id\.tka\.[a-z]+(?:\.[a-z][a-z0-9_]*){1,6}\.v[1-9][0-9]{0,3}",
+        "source": r"(?=.{1,200}\Z)https://[a-z0-9.-]+(?:/[A-Za-z0-9._~/-]*)?",
+        "type": r"(?=.{1,100}\Z)id\.tka\.[a-z]+(?:\.[a-z_]+){1,6}\.v[1-9][0-9]{0,3}",
         "subject": r"[A-Z0-9./-]{1,64}",
         "dataschema": r"https://[!-~]{1,247}",
         "datacontenttype": r"application/json",

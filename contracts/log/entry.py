@@ -1,0 +1,125 @@
+"""The entries of the evidence log, in their final bytes: compact JSON, members sorted by name, UTF-8.
+
+An entry holds digests, identities and signatures and never personal data, so that it can stay when the original is
+erased. Its leaf is `merkle.leaf_hash(entry)`. Source: SPEC.md section 9.
+"""
+
+import json
+from datetime import datetime
+from hashlib import sha256
+
+from contracts.errors import Code
+from contracts.wire import base64url
+from contracts.wire.instant import write_instant
+
+ENTRY_BYTES_MAX = 65_535
+SALT_BYTES = 16
+
+
+def _entry(kind: str, **members: str | int | None) -> bytes:
+    """Write one entry. Raises ValueError past the size that the log's tiles can hold (C2SP tlog-tiles, uint16)."""
+    written = json.dumps({"kind": kind, **members}, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    if len(written) > ENTRY_BYTES_MAX:
+        raise ValueError(f"an entry of the log holds at most {ENTRY_BYTES_MAX} bytes")
+    return written
+
+
+def accepted(
+    *,
+    source: str,
+    id: str,
+    type: str,
+    digest: bytes,
+    kid: str,
+    sig: str,
+    received_at: datetime,  # noqa: A002
+) -> bytes:
+    """Write the entry of an accepted message: `digest` is the value's SHA-256, `sig` the last part of its jws."""
+    return _entry(
+        "accepted",
+        source=source,
+        id=id,
+        type=type,
+        sha256=base64url.encode(digest),
+        kid=kid,
+        sig=sig,
+        received_at=write_instant(received_at),
+    )
+
+
+def salted_digest(salt: bytes, value: bytes) -> bytes:
+    """Hash a refused value: SHA-256(salt || value). Without the salt (erased with the value) it reveals nothing."""
+    if len(salt) != SALT_BYTES:
+        raise ValueError(f"a salt has {SALT_BYTES} bytes")
+    return sha256(salt + value).digest()
+
+
+def refused(
+    *,
+    code: Code,
+    digest: bytes,
+    topic: str,
+    partition: int,
+    offset: int,
+    participant: str | None,
+    received_at: datetime,
+) -> bytes:
+    """Write the entry of a refused record: `digest` is salted, since what was refused may have no nonce of its own."""
+    return _entry(
+        "refused",
+        code=str(code),
+        digest=base64url.encode(digest),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        participant=participant,
+        received_at=write_instant(received_at),
+    )
+
+
+def recommendation(*, id: str, case: str, number: str, revision: int, state: str, digest: bytes) -> bytes:  # noqa: A002
+    """Write the entry of a recommendation issued or withdrawn: `digest` is the SHA-256 of its sealed value."""
+    return _entry(
+        "recommendation",
+        id=id,
+        case=case,
+        number=number,
+        revision=revision,
+        state=state,
+        sha256=base64url.encode(digest),
+    )
+
+
+def registry(*, version: int, sha256: str) -> bytes:
+    """Write the entry of a registry document: `sha256` is the hex digest of the signed document's bytes."""
+    return _entry("registry", version=version, sha256=sha256)
+
+
+def key_added(*, participant: str, kid: str, use: str) -> bytes:
+    """Write the entry from which on a key may sign."""
+    return _entry("key_added", participant=participant, kid=kid, use=use)
+
+
+def key_revoked(*, participant: str, kid: str, use: str) -> bytes:
+    """Write the entry from which on a key may no longer sign."""
+    return _entry("key_revoked", participant=participant, kid=kid, use=use)
+
+
+def rule_set(*, id: str, version: int, sha256: str) -> bytes:  # noqa: A002
+    """Write the entry of a rule set that came into force: `sha256` is the hex digest of its file."""
+    return _entry("rule_set", id=id, version=version, sha256=sha256)
+
+
+def contract(*, type: str, sha256: str) -> bytes:  # noqa: A002
+    """Write the entry of an event contract: `sha256` is the hex digest of its JSON Schema."""
+    return _entry("contract", type=type, sha256=sha256)
+
+
+def timer(*, name: str, subject: str, at: datetime) -> bytes:
+    """Write the entry of a deadline that passed: a fact of its own, so that a refold comes to the same state."""
+    return _entry("timer", name=name, subject=subject, at=write_instant(at))
+
+
+def operator_action(*, action: str, subject: str, actor: str, reason: str, at: datetime) -> bytes:
+    """Write the entry of something that an operator did by hand."""
+    return _entry("operator_action", action=action, subject=subject, actor=actor, reason=reason, at=write_instant(at))
