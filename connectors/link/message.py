@@ -3,15 +3,13 @@
 import hashlib
 import json
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from connectors.link.fact import NATIVE_KEY_LENGTH_MAX, Author, NewEvent
 from contracts.errors import Code, Refusal
 from contracts.events import read_event
-from contracts.wire.envelope import read_envelope, write_envelope
-
-DATASCHEMA_BASE = "https://contracts.tkahub.example/"
-SEQUENCE_DIGITS = 20
+from contracts.wire.envelope import VALUE_BYTES_MAX, read_envelope, write_envelope
+from contracts.wire.instant import write_instant
 
 
 def event_id_of(source: str, native_key: str) -> str:
@@ -19,12 +17,17 @@ def event_id_of(source: str, native_key: str) -> str:
     return str(uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, source), native_key))
 
 
+def audience_of(author: Author) -> str:
+    """Return where this author publishes, as its messages name it."""
+    return f"{author.environment}/from.{author.participant}"
+
+
 def content_digest(event: NewEvent) -> bytes:
     """Return the SHA-256 of what the agency said, without what the link adds (nonce, sequence, recordedtime)."""
     said = {
         "type": event.type,
         "subject": event.subject,
-        "time": write_time(event.time),
+        "time": write_instant(event.time),
         "correlationid": event.correlationid,
         "causationid": event.causationid,
         "data": event.data,
@@ -32,37 +35,36 @@ def content_digest(event: NewEvent) -> bytes:
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-def write_time(moment: datetime) -> str:
-    """Return an aware time as RFC 3339 in UTC, the only spelling that the wire knows."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
-
-
-def compose(author: Author, event: NewEvent, *, sequence: int, recorded: datetime, nonce: str) -> tuple[bytes, bytes]:
+def compose(
+    author: Author, event: NewEvent, *, sequence: int, recorded: datetime, nonce: str
+) -> tuple[bytes, bytes]:
     """Return the value bytes of the message and their SHA-256.
 
     Raises Refusal when the hub would refuse it for its form: such a fact must not use up a sequence number.
     """
     if len(event.native_key) > NATIVE_KEY_LENGTH_MAX:
         raise Refusal(Code.ATTRIBUTE_INVALID, "the native key is too long")
-    attributes = {
-        "specversion": "1.0",
+    attributes: dict[str, str | int | datetime] = {
         "id": event_id_of(author.source, event.native_key),
         "source": author.source,
         "type": event.type,
-        "time": write_time(event.time),
-        "recordedtime": write_time(recorded),
+        "time": event.time,
+        "recordedtime": recorded,
         "subject": event.subject,
-        "dataschema": f"{DATASCHEMA_BASE}{event.type}.json",
-        "datacontenttype": "application/json",
-        "audience": f"{author.environment}/from.{author.participant}",
-        "sequence": str(sequence).zfill(SEQUENCE_DIGITS),
-        "expirytime": write_time(recorded + timedelta(days=author.expiry_days)),
+        "audience": audience_of(author),
+        "sequence": sequence,
+        "expirytime": recorded + timedelta(days=author.expiry_days),
         "correlationid": event.correlationid,
         "nonce": nonce,
     }
     if event.causationid is not None:
         attributes["causationid"] = event.causationid
-    value = write_envelope(attributes, event.data)
+    try:
+        value = write_envelope(attributes, event.data)
+    except UnicodeEncodeError:
+        raise Refusal(Code.VALUE_NOT_UTF8, "the data holds half a character") from None
+    if len(value) > VALUE_BYTES_MAX:
+        raise Refusal(Code.VALUE_TOO_LARGE, f"more than {VALUE_BYTES_MAX} bytes")
     envelope = read_envelope(value)
-    read_event(envelope.type, envelope.data)
+    read_event(envelope.type, envelope.data, envelope.subject)
     return value, envelope.digest

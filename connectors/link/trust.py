@@ -132,7 +132,7 @@ class Trust:
 
     def _drop_cached_roots(self, new: Registry) -> None:
         """Forget batch roots that a key signed which is now revoked."""
-        for participant in new.participants:
+        for participant in new.participants.values():
             for key in participant.keys:
                 if key.revoked_at is not None:
                     self.roots.drop(key.kid)

@@ -1,0 +1,54 @@
+"""How a connector speaks to Kafka: the options in which aiokafka's defaults would lose, double or reorder."""
+
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+BATCH_BYTES_MAX = 256 * 1024
+REQUEST_BYTES_MAX = 1024 * 1024
+LINGER_MS = 5
+FETCH_BYTES_MAX = 8 * 1024 * 1024
+METADATA_AGE_MS_MAX = 30_000
+REQUEST_TIMEOUT_MS = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the brokers are, and the prefix of this deployment's topic names."""
+
+    bootstrap: str
+    topic_prefix: str
+    client_id: str
+
+    def physical(self, topic: str) -> str:
+        """Return the broker's name of a logical topic."""
+        return self.topic_prefix + topic
+
+    def producer(self) -> AIOKafkaProducer:
+        """Return a new producer, not started: idempotent, every replica's word, zstd."""
+        return AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self.client_id,
+            acks="all",
+            enable_idempotence=True,
+            compression_type="zstd",
+            linger_ms=LINGER_MS,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=REQUEST_BYTES_MAX,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+
+    def consumer(self) -> AIOKafkaConsumer:
+        """Return a new consumer, not started: no group, since the position is kept in the spool."""
+        return AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap,
+            client_id=self.client_id,
+            group_id=None,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            metadata_max_age_ms=METADATA_AGE_MS_MAX,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
