@@ -1,7 +1,6 @@
 """Admission: bytes from a sender's topic in, one of three verdicts out. Pure, and the same for a given registry.
 
-    Record --verify_signature--> Signature --read_envelope--> Envelope --read_event--> Admitted
-                                                                                    \\-> Refused | Deferred
+    Record -> Signature -> Envelope -> EventData -> Admitted        at any step: Refused or Deferred
 
 "Is the signature good?" comes first, so that a stranger cannot fill a memory or learn anything; then "may this signer
 say it, here and now?". Whether it was said before (duplicate, equivocation) is for who remembers.

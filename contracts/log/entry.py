@@ -27,12 +27,12 @@ def _entry(kind: str, **members: str | int | None) -> bytes:
 def accepted(
     *,
     source: str,
-    id: str,
-    type: str,
+    id: str,  # noqa: A002
+    type: str,  # noqa: A002
     digest: bytes,
     kid: str,
     sig: str,
-    received_at: datetime,  # noqa: A002
+    received_at: datetime,
 ) -> bytes:
     """Write the entry of an accepted message: `digest` is the value's SHA-256, `sig` the last part of its jws."""
     return _entry(
