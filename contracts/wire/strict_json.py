@@ -5,7 +5,7 @@ is refused: a second key of the same name at any depth and however it is spelled
 UTF-8, a lone surrogate, NaN and Infinity, and numbers that a double cannot hold exactly (RFC 7493 section 2.2).
 """
 
-import re
+from collections.abc import Iterable
 from typing import Any
 
 import jiter
@@ -14,8 +14,6 @@ from contracts.errors import Code, Refusal
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 INTEGER_MAX = 2**53 - 1
-# Any number of 16 digits, or with an exponent, may be past INTEGER_MAX; only then are all numbers looked at.
-_MAY_HOLD_HUGE_NUMBER = re.compile(rb"[:\[,\s]-?[0-9](?:[0-9.]{15}|[0-9.]*[eE])").search
 _DUPLICATE_KEY = "Detected duplicate key"
 
 
@@ -38,18 +36,25 @@ def read_object(value: bytes) -> dict[str, Any]:
         raise Refusal(Code.JSON_DUPLICATE_KEY if duplicate else Code.JSON_INVALID) from None
     if type(document) is not dict:
         raise Refusal(Code.JSON_INVALID, "not an object")
-    if _MAY_HOLD_HUGE_NUMBER(value) is not None and _holds_huge_number(document):
+    if _holds_huge_number(document.values()):
         raise Refusal(Code.JSON_INVALID, "a number past 2^53 - 1")
     return document
 
 
-def _holds_huge_number(node: object) -> bool:
-    """Whether any number under `node` is past what a double holds exactly; the parser has bounded the depth."""
-    if isinstance(node, dict):
-        return any(_holds_huge_number(member) for member in node.values())
-    if isinstance(node, list):
-        return any(_holds_huge_number(member) for member in node)
-    return isinstance(node, int | float) and not -INTEGER_MAX <= node <= INTEGER_MAX
+def _holds_huge_number(members: Iterable[object]) -> bool:
+    """Whether any number at any depth is past what a double holds exactly; the parser has bounded the depth."""
+    for member in members:
+        if isinstance(member, str):
+            continue
+        if isinstance(member, dict):
+            if _holds_huge_number(member.values()):
+                return True
+        elif isinstance(member, list):
+            if _holds_huge_number(member):
+                return True
+        elif isinstance(member, int | float) and not -INTEGER_MAX <= member <= INTEGER_MAX:
+            return True
+    return False
 
 
 def holds_nul(node: object) -> bool:
