@@ -98,7 +98,9 @@ def _member_of(codes: frozenset[str]) -> Callable[[str], str]:
 def _text(characters_max: int) -> Any:
     """Text without control characters that neither begins nor ends with a space."""
     return StringConstraints(
-        min_length=1, max_length=characters_max, pattern=rf"^[^\s\x00-\x1f\x7f-\x9f]({_NO_CONTROLS}*[^\s\x00-\x1f\x7f-\x9f])?$"
+        min_length=1,
+        max_length=characters_max,
+        pattern=rf"^[^\s\x00-\x1f\x7f-\x9f]({_NO_CONTROLS}*[^\s\x00-\x1f\x7f-\x9f])?$",
     )
 
 

@@ -136,7 +136,7 @@ class RecommendationIssued(EventData):
 
 
 class RecommendationWithdrawn(RecommendationIssued):
-    """This revision no longer stands; the reason is a stable word. Subject: the application's number."""
+    """A revision no longer stands; the reason is a stable word. Subject: the application's number."""
 
     TYPE: ClassVar[str] = "id.tka.hub.recommendation.withdrawn.v1"
 
@@ -145,7 +145,7 @@ class RecommendationWithdrawn(RecommendationIssued):
 
 
 class DifferenceOpened(EventData):
-    """Two books do not agree; both parties are told. Subject: the billing code, or the difference's id in upper case."""
+    """Two books do not agree. Subject: the billing code, or the difference's id in upper case."""
 
     TYPE: ClassVar[str] = "id.tka.hub.difference.opened.v1"
 

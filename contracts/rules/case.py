@@ -40,15 +40,24 @@ class Message(Protocol):
     """What a fact takes from an envelope."""
 
     @property
-    def source(self) -> str: ...
+    def source(self) -> str:
+        """Whose stream of ids."""
+
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Unique within the source."""
+
     @property
-    def type(self) -> str: ...
+    def type(self) -> str:
+        """The event type."""
+
     @property
-    def time(self) -> datetime: ...
+    def time(self) -> datetime:
+        """When it happened, UTC."""
+
     @property
-    def digest(self) -> bytes: ...
+    def digest(self) -> bytes:
+        """SHA-256 of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +86,7 @@ class Fact:
     def from_json(cls, stored: list[Any]) -> "Fact":
         """The fact of such an array."""
         source, identity, participant, event_type, time, sha256, log_index, data = stored
-        return cls(
-            source, identity, participant, event_type, datetime.fromisoformat(time), sha256, log_index, data
-        )
+        return cls(source, identity, participant, event_type, datetime.fromisoformat(time), sha256, log_index, data)
 
 
 class Keys(NamedTuple):
