@@ -371,3 +371,12 @@ def headers_of(jws: str, proof: str | None, others: Iterable[tuple[str, bytes]] 
     if proof is not None:
         signed.append(("jws-proof", proof.encode("ascii")))
     return (*signed, *others)
+
+
+def check_proof(signature: Signature, carried: Carried, proof_required: bool) -> None:
+    """Refuse a recommendation that carries no proof of its place in the evidence log where the registry asks for one.
+
+    Relay and recipient ask this alike. Raises Refusal(proof_missing).
+    """
+    if proof_required and signature.typ == TYP_RECOMMENDATION and carried.tlog_proof is None:
+        raise Refusal(Code.PROOF_MISSING)

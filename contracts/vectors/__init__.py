@@ -1,0 +1,1 @@
+"""Cases to accept and to refuse, each with its code, that an implementation in any language can run."""
