@@ -1,0 +1,1 @@
+"""Faults on purpose: kills at every boundary, protections taken away, brokers and databases that fail."""
