@@ -38,7 +38,7 @@ _EXTENDED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?(?
 def minify(body: bytes) -> bytes:
     """Return `body` without the white space that lies outside its strings; every other byte stays as it was written.
 
-    Parsing and writing again would change `1.0`, `\\/` and `\\u00e9`, and with them the hash that the bank signed. A
+    Parsing and writing again would change numbers and escapes, and with them the hash that the bank signed. A
     body that is no JSON is stripped in the same way, since the signature is judged before the body.
     """
     return _TOKENS.sub(lambda token: token[0] if token[0].startswith(b'"') else b"", body)
@@ -98,14 +98,14 @@ def read_public_key(pem: str | bytes) -> rsa.RSAPublicKey | None:
 
 
 def verify_symmetric(text: str, secret: str, written: str) -> bool:
-    """Is `written` the base64 HMAC-SHA512 of `text` under the client's secret?"""
+    """Tell whether `written` is the base64 HMAC-SHA512 of `text` under the client's secret."""
     signature = read_signature(written)
     expected = hmac.digest(secret.encode("utf-8"), text.encode("utf-8"), "sha512")
     return signature is not None and hmac.compare_digest(signature, expected)
 
 
 def verify_asymmetric(text: str, key: rsa.RSAPublicKey, written: str) -> bool:
-    """Is `written` the base64 RSA-SHA256 (PKCS#1 v1.5) signature of `text` under the bank's key?"""
+    """Tell whether `written` is the base64 RSA-SHA256 (PKCS#1 v1.5) signature of `text` under the bank's key."""
     signature = read_signature(written)
     if signature is None:
         return False
@@ -178,7 +178,18 @@ def judge_vector(vector: Mapping[str, Any]) -> SignatureVerdict:
 
 
 _TEXT_FIELDS = frozenset(
-    ("kind method path access_token client_key timestamp body secret public_key_pem signature").split()
+    (
+        "kind",
+        "method",
+        "path",
+        "access_token",
+        "client_key",
+        "timestamp",
+        "body",
+        "secret",
+        "public_key_pem",
+        "signature",
+    )
 )
 
 
