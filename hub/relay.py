@@ -389,8 +389,12 @@ class Relay:
         self._wake = asyncio.Event()
         self._running: dict[str, tuple[TopicRelay, asyncio.Task[None]]] = {}
 
+    def leading(self) -> list[str]:
+        """Return the topics that this process writes just now."""
+        return sorted(self._running)
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Relay until `stop` is set. Raises RelayRefused."""
+        """Relay until `stop` is set. Raises RelayRefused, KeyNotOurs."""
         while not stop.is_set():
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(TRANSIENT),
@@ -422,7 +426,8 @@ class Relay:
 
     async def _share_out(self, election: Election) -> None:
         """Give back what exceeds this relay's share of the topics, take what is free up to it."""
-        registry = await self._registry.refresh(election.connection)
+        async with election.session() as connection:
+            registry = await self._registry.refresh(connection)
         self._signer.use(registry)
         topics = output_topics(registry)
         share = math.ceil(len(topics) / max(1, await election.count_members()))
@@ -447,7 +452,8 @@ class Relay:
             for _, task in self._running.values():
                 if task.done():
                     _end_of(task)
-            heads = await outbox.read_heads(election.connection)
+            async with election.session() as connection:
+                heads = await outbox.read_heads(connection)
             for relay, _ in self._running.values():
                 relay.notice(heads)
             await asyncio.sleep(WAKE_PAUSE_S)

@@ -6,7 +6,8 @@ locks although its socket still lives, and another takes over.
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Self
 
 import asyncpg
@@ -37,8 +38,8 @@ class Election:
     """One process' candidacy: the locks that it holds, and who else stands."""
 
     def __init__(self, connection: asyncpg.Connection, group: str) -> None:
-        self.connection = connection
-        self.lost = asyncio.Event()
+        self._connection = connection
+        self._turn = asyncio.Lock()
         self._group = group
 
     @classmethod
@@ -51,34 +52,43 @@ class Election:
             server_settings=SESSION_SETTINGS
             | {"application_name": f"hub-{group}", "idle_session_timeout": str(IDLE_SESSION_TIMEOUT_MS)},
         )
-        election = cls(connection, group)
-        connection.add_termination_listener(lambda _: election.lost.set())
         await connection.execute("SELECT pg_advisory_lock_shared($1, $2)", MEMBER_LOCK_CLASS, _member_id(group))
-        return election
+        return cls(connection, group)
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[asyncpg.Connection]:
+        """Give the connection that holds the locks, to one user at a time; its answers prove that the locks are held."""
+        async with self._turn:
+            yield self._connection
 
     async def listen(self, channel: str, wake: Callable[[], None]) -> None:
         """Call `wake` at every notification on `channel`."""
-        await self.connection.add_listener(channel, lambda *_: wake())
+        async with self.session() as connection:
+            await connection.add_listener(channel, lambda *_: wake())
 
     async def count_members(self) -> int:
         """Return how many processes stand for this group, this one included."""
-        return int(await self.connection.fetchval(COUNT_MEMBERS, MEMBER_LOCK_CLASS, _member_id(self._group)))
+        async with self.session() as connection:
+            return int(await connection.fetchval(COUNT_MEMBERS, MEMBER_LOCK_CLASS, _member_id(self._group)))
 
     async def win(self, name: str) -> bool:
         """Take the lock `name` if nobody holds it."""
-        return bool(await self.connection.fetchval("SELECT pg_try_advisory_lock($1)", _lock_id(name)))
+        async with self.session() as connection:
+            return bool(await connection.fetchval("SELECT pg_try_advisory_lock($1)", _lock_id(name)))
 
     async def yield_up(self, name: str) -> None:
         """Give the lock `name` back."""
-        await self.connection.execute("SELECT pg_advisory_unlock($1)", _lock_id(name))
+        async with self.session() as connection:
+            await connection.execute("SELECT pg_advisory_unlock($1)", _lock_id(name))
 
     async def confirm(self) -> None:
         """Make sure, by asking the server, that the session lives and so the locks are held. Raises if it does not."""
-        await self.connection.execute("SELECT 1")
+        async with self.session() as connection:
+            await connection.execute("SELECT 1")
 
     async def close(self) -> None:
         """End the session, which gives all locks back."""
         try:
-            await self.connection.close(timeout=COMMAND_TIMEOUT_S)
+            await self._connection.close(timeout=COMMAND_TIMEOUT_S)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self.connection.terminate()
+            self._connection.terminate()
