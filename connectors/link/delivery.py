@@ -1,7 +1,7 @@
 """A record of the hub's streams, verified: bytes in, `Delivered` out. Pure.
 
 Who may say what on `to.<participant>` and `recommendations`:
-    the hub itself    audience names the record's home stream `<environment>/<topic>/<partition>`, sequence = its hub-seq
+    the hub itself    audience names the home stream `<environment>/<topic>/<partition>`, sequence is the hub-seq there
     a recommendation  home is `recommendations/<p>`; the same bytes also stand on `to.<participant>`
     a forward         audience names where its sender published, `<environment>/from.<sender>`
 """
@@ -94,14 +94,16 @@ def _verify(item: StreamItem, registry: Registry, roots: VerifiedRoots, now: dat
         _check_home(item, envelope, registry)
     elif envelope.audience != f"{registry.environment}/from.{signer.id}":
         raise Refusal(Code.AUDIENCE_WRONG)
-    if signature.typ == TYP_RECOMMENDATION and registry.proof_required:
-        # The proof itself is checked against the log's checkpoints; without any, nothing may be passed on.
-        if read_headers(item.headers).tlog_proof is None:
-            raise Refusal(Code.PROOF_MISSING)
+    if signature.typ == TYP_RECOMMENDATION and registry.proof_required and not _has_proof(item):
+        raise Refusal(Code.PROOF_MISSING)
     event = read_event(envelope.type, envelope.data, envelope.subject)
     return Delivered(
         item.topic, item.partition, item.seq, signer.id, envelope, event, signature, item.value, item.headers
     )
+
+
+def _has_proof(item: StreamItem) -> bool:
+    return read_headers(item.headers).tlog_proof is not None
 
 
 def _check_signer(

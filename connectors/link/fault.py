@@ -1,45 +1,72 @@
 """What stops a connector, told in one sentence that names the fix.
 
 LinkFault                  base: `str(fault)` is one clear sentence without personal data
-|- SettingsFault           a setting, key or file that cannot be used           exit code 2
-|- SpoolLocked             another process works on this spool                  exit code 2
-|- SpoolUnusable           the spool's file is of another identity or format    exit code 2
-|- SpoolFull               the disk or the spool's limit is reached             waiting helps: the facts stay where they are
-|- ClaimTaken              a name that a request wanted to reserve is reserved  the caller answers the agency
-|- TrustFault              the registry cannot be trusted                       exit code 1
-|- StreamStopped           a record that cannot be verified, or a stretch that cannot be had
-`- HubUnreachable          the hub's API does not answer, or answers with an error: exit code 3, waiting helps
+|- FatalFault              waiting does not help: the process ends with the sentence and `exit_code`
+|  |- SettingsFault        a setting, key or file that cannot be used           2
+|  |- SpoolLocked          another process works on this spool                  2
+|  |- SpoolUnusable        the spool's file is of another identity or format    2
+|  |- SourceFault          the agency's own system is not as it should be       1
+|  |- TrustFault           the registry cannot be trusted                       1
+|  `- StreamStopped        a record that cannot be verified, or a stretch that cannot be had: stops that stream alone
+|- PassingFault            waiting helps, nothing is lost: what raised it is tried again
+|  |- SpoolFull            the disk or the spool's limit is reached
+|  `- HubUnreachable       the hub's API does not answer, or answers with an error
+`- ClaimTaken              a name that a request wanted to reserve is reserved: its caller answers the agency
 """
 
 from typing import ClassVar
 
 
 class LinkFault(Exception):
-    """A fault whose text is one clear sentence for the operator; `exit_code` is what the process ends with."""
+    """A fault whose text is one clear sentence for the operator."""
+
+
+class FatalFault(LinkFault):
+    """A fault that waiting does not mend; `exit_code` is what the process ends with."""
 
     exit_code: ClassVar[int] = 1
 
 
-class SettingsFault(LinkFault):
+class PassingFault(LinkFault):
+    """A fault that passes."""
+
+
+class SettingsFault(FatalFault):
     """A setting, key or file that cannot be used."""
 
     exit_code = 2
 
 
-class SpoolLocked(LinkFault):
+class SpoolLocked(FatalFault):
     """Another process works on this spool."""
 
     exit_code = 2
 
 
-class SpoolUnusable(LinkFault):
+class SpoolUnusable(FatalFault):
     """The spool's file belongs to another source or was written by another format."""
 
     exit_code = 2
 
 
-class SpoolFull(LinkFault):
+class SourceFault(FatalFault):
+    """The agency's own system is not as it should be: another database, a table or a right that is missing."""
+
+
+class TrustFault(FatalFault):
+    """The registry that was offered cannot be trusted."""
+
+
+class StreamStopped(FatalFault):
+    """A stream must not go on: a record on it cannot be verified, or a stretch of it cannot be had."""
+
+
+class SpoolFull(PassingFault):
     """The spool's size limit, or the disk, is reached; nothing of the request was stored."""
+
+
+class HubUnreachable(PassingFault):
+    """The hub's API does not answer, or answers with an error."""
 
 
 class ClaimTaken(LinkFault):
@@ -49,17 +76,3 @@ class ClaimTaken(LinkFault):
         super().__init__("a name that this request reserves holds another value")
         self.name = name
         self.held = held
-
-
-class TrustFault(LinkFault):
-    """The registry that was offered cannot be trusted."""
-
-
-class StreamStopped(LinkFault):
-    """This stream must not go on: a record on it cannot be verified, or a stretch of it cannot be had."""
-
-
-class HubUnreachable(LinkFault):
-    """The hub's API does not answer, or answers with an error."""
-
-    exit_code = 3

@@ -142,8 +142,8 @@ class HubClient:
             raise _Transient(f"The hub's API answers {path} with status {answer.status_code}.")
         if answer.status_code in (401, 403):
             raise HubUnreachable(
-                f"The hub refuses {path} (status {answer.status_code}): check PARTICIPANT, API_KEY_FILE, HUB_API_URL and"
-                " this machine's clock against the registry's entry."
+                f"The hub refuses {path} (status {answer.status_code}): check PARTICIPANT, API_KEY_FILE, HUB_API_URL"
+                " and this machine's clock against the registry's entry."
             )
         if answer.status_code != httpx.codes.OK or len(answer.content) > ANSWER_BYTES_MAX:
             raise HubUnreachable(f"The hub's API answers {path} with status {answer.status_code}.")

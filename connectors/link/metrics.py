@@ -12,25 +12,28 @@ class LinkMetrics:
 
     def __init__(self) -> None:
         self.collected = CollectorRegistry()
-        into = self.collected
-        self.spooled = Gauge("tkahub_spool_messages", "Messages in the spool", ["state"], registry=into)
-        self.aside = Gauge("tkahub_spool_set_aside", "Native items that could not become a message", registry=into)
-        self.spool_bytes = Gauge("tkahub_spool_bytes", "Bytes that the spool uses", registry=into)
-        self.spool_bytes_max = Gauge("tkahub_spool_bytes_max", "The spool's limit in bytes", registry=into)
-        self.oldest = Gauge(
-            "tkahub_spool_oldest_unreceipted_timestamp_seconds", "When the oldest open message was stored", registry=into
-        )
-        self.sent = Counter("tkahub_messages_sent", "Messages that the broker took", registry=into)
-        self.resent = Counter("tkahub_messages_resent", "Messages sent again for want of a receipt", registry=into)
-        self.receipts = Counter("tkahub_receipts", "Entries of receipts, by what they did", ["outcome"], registry=into)
-        self.delivered = Counter("tkahub_delivered", "Records handled, by event type", ["type"], registry=into)
-        self.position = Gauge("tkahub_stream_seq", "The last handled hub-seq", ["topic", "partition"], registry=into)
-        self.stopped = Gauge("tkahub_stream_stopped", "1 while a stream is stopped", ["topic", "partition"], registry=into)
-        self.caught_up = Counter("tkahub_caught_up", "Records read from the hub's archive", registry=into)
-        self.handle_failures = Counter("tkahub_handle_failures", "Deliveries that failed and are retried", registry=into)
-        self.task_failures = Counter("tkahub_task_failures", "Tasks that failed and were restarted", ["task"], registry=into)
-        self.registry_version = Gauge("tkahub_registry_version", "The registry's version in use", registry=into)
-        self.registry_refused = Counter("tkahub_registry_refused", "Registries that were refused", registry=into)
+        self.spooled = self._gauge("spool_messages", "Messages in the spool", "state")
+        self.aside = self._gauge("spool_set_aside", "Native items that could not become a message")
+        self.spool_bytes = self._gauge("spool_bytes", "Bytes that the spool uses")
+        self.spool_bytes_max = self._gauge("spool_bytes_max", "The spool's limit in bytes")
+        self.oldest = self._gauge("spool_oldest_timestamp_seconds", "When the oldest open message was stored")
+        self.sent = self._counter("messages_sent", "Messages that the broker took")
+        self.resent = self._counter("messages_resent", "Messages sent again for want of a receipt")
+        self.receipts = self._counter("receipts", "Entries of receipts, by what they did", "outcome")
+        self.delivered = self._counter("delivered", "Records handled, by event type", "type")
+        self.position = self._gauge("stream_seq", "The last handled hub-seq", "topic", "partition")
+        self.stopped = self._gauge("stream_stopped", "1 while a stream is stopped", "topic", "partition")
+        self.caught_up = self._counter("caught_up", "Records read from the hub's archive")
+        self.handle_failures = self._counter("handle_failures", "Deliveries that failed and are retried")
+        self.task_failures = self._counter("task_failures", "Tasks that failed and were restarted", "task")
+        self.registry_version = self._gauge("registry_version", "The registry's version in use")
+        self.registry_refused = self._counter("registry_refused", "Registries that were refused")
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"tkahub_connector_{name}", meaning, labels, registry=self.collected)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"tkahub_connector_{name}", meaning, labels, registry=self.collected)
 
     def show_spool(self, status: SpoolStatus) -> None:
         """Set the gauges of the spool."""

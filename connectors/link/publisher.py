@@ -124,7 +124,9 @@ class Publisher:
             # A batch that cannot be signed must not hold its messages back: each can stand alone.
             _log.error("signing singly, since the batch cannot be signed", error=where(error))
             return self._sign_each(rows), None
-        signed = [(row.sequence, jws, proof) for row, proof in zip(rows, proofs, strict=True)]
+        signed: list[tuple[int, str, str | None]] = [
+            (row.sequence, jws, proof) for row, proof in zip(rows, proofs, strict=True)
+        ]
         return signed, base64url.encode(root_of(jws))
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class Publisher:
                 "publish",
                 lambda: self._send(rows),
                 (KafkaError, OSError, AssertionError),
-                sentence="the broker does not take messages: check KAFKA_BOOTSTRAP, TOPIC_PREFIX and the topic's rights",
+                sentence="the broker takes no messages: check KAFKA_BOOTSTRAP, TOPIC_PREFIX and the topic's rights",
             )
             await self._spool.mark_sent([row.sequence for row in rows])
             self._metrics.sent.inc(len(rows))

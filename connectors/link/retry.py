@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from connectors.link.fault import LinkFault
 
@@ -31,13 +31,14 @@ async def keep_trying(
     work: Callable[[], Awaitable[None]],
     on: tuple[type[Exception], ...],
     *,
+    unless: tuple[type[Exception], ...] = (),
     told: Callable[[Exception], Awaitable[None]] | None = None,
     sentence: str = "",
 ) -> None:
     """Run `work` until it returns; after an error of the types `on`, pause and run it again, for ever.
 
-    `told` hears of each such error before the pause. `sentence` tells the operator what is waited for. Other errors
-    end this. A run that lasted STEADY_S starts the pauses afresh.
+    `told` hears of each such error before the pause. `sentence` tells the operator what is waited for. Other errors,
+    and those of the types `unless`, end this. A run that lasted STEADY_S starts the pauses afresh.
     """
     loop = asyncio.get_running_loop()
 
@@ -45,13 +46,14 @@ async def keep_trying(
         error = state.outcome.exception() if state.outcome else None
         pause_s = round(state.next_action.sleep, 2) if state.next_action else 0.0
         if isinstance(error, Exception):
-            _log.warning("trying again", task=name, error=where(error), pause_s=pause_s, why=sentence or own_words(error))
+            why = sentence or own_words(error)
+            _log.warning("trying again", task=name, error=where(error), pause_s=pause_s, why=why)
             if told is not None:
                 await told(error)
 
     while True:
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(on),
+            retry=retry_if_exception(lambda error: isinstance(error, on) and not isinstance(error, unless)),
             wait=wait_random_exponential(multiplier=PAUSE_FIRST_S, max=PAUSE_S_MAX),
             before_sleep=note,
             reraise=True,
@@ -63,7 +65,7 @@ async def keep_trying(
                     await work()
                     return
                 except on as error:
-                    if loop.time() - started_s < STEADY_S:
+                    if isinstance(error, unless) or loop.time() - started_s < STEADY_S:
                         raise
                     _log.warning("starting again", task=name, error=where(error))
                     if told is not None:

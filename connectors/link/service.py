@@ -1,15 +1,44 @@
 """The frame of a connector's process: settings, trust, spool, publisher, subscriber, HTTP door, supervised tasks."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
 
+import httpx
+import structlog
+import uvicorn
 from fastapi import APIRouter
 
-from connectors.link.delivery import Delivered
+from connectors.link.broker import Broker
+from connectors.link.clock import Clock, utc_now
+from connectors.link.door import build_app
+from connectors.link.fact import Author
+from connectors.link.fault import FatalFault, HubUnreachable, LinkFault, SettingsFault, TrustFault
+from connectors.link.hub_client import HubClient
+from connectors.link.metrics import LinkMetrics
+from connectors.link.publisher import Publisher
+from connectors.link.retry import keep_trying
 from connectors.link.settings import ConnectorSettings
 from connectors.link.spool import Spool
+from connectors.link.stream_reader import Handle, Surroundings
+from connectors.link.subscriber import Subscriber
+from connectors.link.trust import Trust, read_private_key, read_root
+from contracts.registry import Registry
+from contracts.wire.key import PrivateKey
+
+STOP_TIMEOUT_S = 5
+SETTLED_KEPT = timedelta(days=7)
+ERASE_EVERY_S = 600.0
+
+_log = structlog.get_logger()
+
+Task = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +47,14 @@ class Link:
 
     settings: ConnectorSettings
     spool: Spool
+    trust: Trust
+    hub: HubClient
+    broker: Broker
+    metrics: LinkMetrics
+    author: Author
+    key: PrivateKey
+    http: httpx.AsyncClient
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +62,215 @@ class Agency:
     """What an agency's own code adds to the link.
 
     `handle` must be idempotent: after a crash a record is delivered again. Receipts are settled before it sees them.
-    A task of `tasks` that raises LinkFault ends the process with its sentence; on any other error it is started again
-    after a pause.
+    A task of `tasks` that raises LinkFault ends the process with its sentence; after any other error it is started
+    again after a pause. `topics`: besides `to.<participant>`.
     """
 
-    handle: Callable[[Delivered], Awaitable[None]]
-    tasks: Mapping[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    handle: Handle
+    tasks: Mapping[str, Task] = field(default_factory=dict)
     routes: APIRouter | None = None
+    topics: tuple[str, ...] = ()
 
 
-def run_service(
-    settings: ConnectorSettings, join: Callable[[Link], AbstractAsyncContextManager[Agency]]
-) -> int:
-    """Run the connector until SIGTERM or SIGINT; return its exit code. `join` opens and closes the agency's own things."""
-    raise NotImplementedError
+Join = Callable[[Link], AbstractAsyncContextManager[Agency]]
 
 
-def status_of(link: Link) -> dict[str, Any]:
-    """Return what /readyz shows: counts and states, no personal data."""
-    raise NotImplementedError
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the service."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def run_service(settings: ConnectorSettings, join: Join) -> int:
+    """Run the connector until SIGTERM or SIGINT; return its exit code. `join` opens and closes the agency's things."""
+    configure_log()
+    try:
+        asyncio.run(_run_until_signal(settings, join))
+    except (LinkFault, BaseExceptionGroup) as error:
+        fault = _first_fault(error)
+        if fault is None:
+            raise
+        print(fault, file=sys.stderr)
+        return fault.exit_code if isinstance(fault, FatalFault) else 1
+    return 0
+
+
+def configure_log() -> None:
+    """Write one JSON object a line to standard error."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def _first_fault(error: BaseException) -> LinkFault | None:
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(_first_fault, error.exceptions)), None)
+    return error if isinstance(error, LinkFault) else None
+
+
+async def _run_until_signal(settings: ConnectorSettings, join: Join) -> None:
+    stop, started = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    work = asyncio.create_task(_serve(settings, join, stop, started))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not work.done():
+        _log.info("stopping")
+        # What has started closes its door in order; a start that still waits for the hub has nothing to close.
+        if started.is_set():
+            await asyncio.wait({work}, timeout=STOP_TIMEOUT_S * 3)
+        work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+async def _serve(settings: ConnectorSettings, join: Join, stop: asyncio.Event, started: asyncio.Event) -> None:
+    async with open_link(settings) as link, join(link) as agency:
+        subscriber = subscriber_of(link, agency)
+        listening = _listen(settings)
+        app = build_app(link.spool, link.trust, link.metrics, subscriber, agency.routes)
+        server = _Server(uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_TIMEOUT_S
+        ))  # fmt: skip
+        tasks = {**link_tasks(link, subscriber), **agency.tasks}
+        _log.info("started", participant=settings.participant, port=listening.getsockname()[1])
+        started.set()
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(_supervise(name, task, link.metrics)) for name, task in tasks.items()]
+            running.append(group.create_task(_wait_for(stop)))
+            door = group.create_task(server.serve(sockets=[listening]))
+            await asyncio.wait({running[-1], door}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await asyncio.wait({door})
+            for each in running:
+                each.cancel()
+
+
+async def _wait_for(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _listen(settings: ConnectorSettings) -> socket.socket:
+    try:
+        return socket.create_server((settings.http_host, settings.http_port))
+    except OSError as error:
+        raise SettingsFault(
+            f"HTTP_HOST and HTTP_PORT cannot be listened on ({error.strerror}): choose a free port of this machine."
+        ) from None
+
+
+async def _supervise(name: str, task: Task, metrics: LinkMetrics) -> None:
+    async def count(error: Exception) -> None:
+        metrics.task_failures.labels(name).inc()
+
+    await keep_trying(name, task, (Exception,), unless=(FatalFault,), told=count)
+
+
+# --- what every connector runs ---------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_link(settings: ConnectorSettings, clock: Clock = utc_now) -> AsyncIterator[Link]:
+    """Open everything that an agency's code needs; waits for the first registry. Raises LinkFault."""
+    root = read_root(settings.trust_root_file)
+    key = read_private_key(settings.key_file, "KEY_FILE")
+    api_key = read_private_key(settings.api_key_file, "API_KEY_FILE")
+    metrics = LinkMetrics()
+    async with httpx.AsyncClient() as http:
+        hub = HubClient(http, settings.hub_api_url, settings.participant, api_key, clock)
+        trust = Trust(settings.registry_file, root, hub.registry)
+        await _await_registry(trust)
+        author = author_of(settings, trust.registry)
+        async with Spool.open(settings.spool_file, author, bytes_max=settings.spool_bytes_max, clock=clock) as spool:
+            broker = Broker(settings.kafka_bootstrap, settings.topic_prefix, f"connector-{settings.participant}")
+            yield Link(settings, spool, trust, hub, broker, metrics, author, key, http, clock)
+
+
+async def _await_registry(trust: Trust) -> None:
+    """Take the newest registry; without the hub's API the one kept here will do, if there is one."""
+
+    async def refresh() -> None:
+        try:
+            await trust.refresh()
+        except HubUnreachable:
+            if not trust.known:
+                raise
+
+    await keep_trying("registry", refresh, (HubUnreachable,))
+
+
+def author_of(settings: ConnectorSettings, registry: Registry) -> Author:
+    """Return whose facts these are. Raises SettingsFault where the registry gives SOURCE_URI to somebody else."""
+    owner = registry.owner_of(settings.source_uri)
+    if owner is not None and owner.id != settings.participant:
+        raise SettingsFault("The registry gives SOURCE_URI to another participant: check PARTICIPANT and SOURCE_URI.")
+    if owner is None:
+        _log.warning("the registry does not know this participant's source yet: nothing is sent until it does")
+    days = min(settings.expiry_days, registry.limits.expiry_days_max)
+    return Author(settings.participant, settings.source_uri, registry.environment, days)
+
+
+def may_sign(link: Link) -> bool:
+    """Whether the registry holds this key for this source: what was sent before that would end up refused."""
+    registry = link.trust.registry
+    found, owner = registry.key(link.key.kid), registry.owner_of(link.author.source)
+    if found is None or owner is None or found[0].id != link.author.participant or owner.id != link.author.participant:
+        return False
+    return found[1].use == "message" and found[1].revoked_at is None and found[1].nbf <= link.clock() < found[1].exp
+
+
+def subscriber_of(link: Link, agency: Agency) -> Subscriber:
+    """Return the subscriber of this participant's own topic and of those that the agency asks for."""
+    around = Surroundings(
+        spool=link.spool,
+        trust=link.trust,
+        hub=link.hub,
+        broker=link.broker,
+        handle=agency.handle,
+        metrics=link.metrics,
+        source=link.author.source,
+        clock=link.clock,
+    )
+    return Subscriber((f"to.{link.author.participant}", *agency.topics), around)
+
+
+def link_tasks(link: Link, subscriber: Subscriber) -> dict[str, Task]:
+    """Return the tasks that every connector runs."""
+    publisher = Publisher(
+        link.spool, link.author, link.key, link.broker, link.metrics, may_sign=lambda: may_sign(link), clock=link.clock
+    )
+    return {
+        "publisher": publisher.run,
+        "subscriber": subscriber.run,
+        "registry": lambda: _follow_registry(link),
+        "erasure": lambda: _erase_settled(link),
+    }
+
+
+async def _follow_registry(link: Link) -> None:
+    while True:
+        link.metrics.registry_version.set(link.trust.registry.version)
+        await asyncio.sleep(link.settings.registry_refresh_s)
+        try:
+            await link.trust.refresh()
+        except TrustFault as fault:
+            link.metrics.registry_refused.inc()
+            _log.error("registry refused", why=str(fault))
+
+
+async def _erase_settled(link: Link) -> None:
+    """Personal data stays in the spool only as long as it may be needed after the receipt."""
+    while True:
+        while await link.spool.erase_settled(link.clock() - SETTLED_KEPT):
+            pass
+        await asyncio.sleep(ERASE_EVERY_S)

@@ -1,14 +1,14 @@
 """A connector's settings. Only this module, and the agency's subclass of it, read the environment."""
 
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from connectors.link.fault import SettingsFault
 
-SPOOL_BYTES_MAX_DEFAULT = 2 * 1024**3
+SPOOL_BYTES_MAX_DEFAULT = 8 * 1024**3
 
 
 class ConnectorSettings(BaseSettings):
@@ -39,6 +39,11 @@ class ConnectorSettings(BaseSettings):
         """The one file that holds this connector's spool."""
         return self.spool_dir / "spool.sqlite"
 
+    @property
+    def registry_file(self) -> Path:
+        """Where the newest registry is kept, so that a restart goes back to no older one."""
+        return self.spool_dir / "registry.jws"
+
     @classmethod
     def read(cls) -> Self:
         """Return the settings that the environment holds.
@@ -50,6 +55,3 @@ class ConnectorSettings(BaseSettings):
         except ValidationError as error:
             faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors() if fault["loc"])
             raise SettingsFault(f"These settings cannot be used: {'; '.join(faults)}.") from None
-
-
-SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,8 +111,8 @@ class Spool:
             del self._callers[: len(callers)]
             requests = [caller.request for caller in callers]
             try:
-                results: Sequence[list[Put] | Exception] = await self._run(lambda now=requests: self._file.put(now))
-            except Exception as error:  # Every caller is told: none of them may take its fact for stored.
+                results: Sequence[list[Put] | Exception] = await self._run(partial(self._file.put, requests))
+            except Exception as error:  # noqa: BLE001  # Every caller is told: none may take its fact for stored.
                 results = [error] * len(callers)
             for caller, result in zip(callers, results, strict=True):
                 if caller.answer.done():

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from connectors.link import failpoint
 from connectors.link.clock import Clock
@@ -44,9 +44,9 @@ ERASE_ROWS_MAX = 1_000
 SYNCHRONOUS_FULL = 2
 CODE_CONFLICT = "conflict"
 
-_UNSETTLED = "('waiting', 'signed', 'sent')"
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS identity (one INTEGER PRIMARY KEY CHECK (one = 1), format TEXT NOT NULL, source TEXT NOT NULL);
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identity (
+    one INTEGER PRIMARY KEY CHECK (one = 1), format TEXT NOT NULL, source TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS fact (
     sequence INTEGER PRIMARY KEY CHECK (sequence > 0),
     event_id TEXT NOT NULL UNIQUE,
@@ -64,7 +64,7 @@ CREATE TABLE IF NOT EXISTS fact (
     settled_at REAL,
     code TEXT,
     log_index INTEGER);
-CREATE INDEX IF NOT EXISTS fact_unsettled ON fact (state, sequence) WHERE state IN {_UNSETTLED};
+CREATE INDEX IF NOT EXISTS fact_unsettled ON fact (state, sequence) WHERE state IN ('waiting', 'signed', 'sent');
 CREATE INDEX IF NOT EXISTS fact_refused ON fact (sequence) WHERE state = 'refused';
 CREATE INDEX IF NOT EXISTS fact_erasable ON fact (settled_at) WHERE value IS NOT NULL AND settled_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS aside (
@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS stream (
 
 def lock_spool(path: Path) -> IO[str]:
     """Take the spool's lock file; the lock ends with the process, however it ends. Raises SpoolLocked."""
-    handle = open(path.with_name(path.name + ".lock"), "w", encoding="ascii")  # noqa: SIM115  # Held until close.
+    handle = path.with_name(path.name + ".lock").open("w", encoding="ascii")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -118,14 +118,14 @@ class SpoolFile:
             db.execute("PRAGMA secure_delete = ON")
             mode = db.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != SYNCHRONOUS_FULL:
-                raise SpoolUnusable("SQLite does not keep this spool durable here (WAL, synchronous=FULL): use a local disk.")
+                raise SpoolUnusable("SQLite cannot keep this spool durable here (WAL, FULL): use a local disk.")
             db.executescript(_SCHEMA)
             db.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (FORMAT, self._author.source))
             if db.execute("SELECT format, source FROM identity").fetchone() != (FORMAT, self._author.source):
-                raise SpoolUnusable("This spool belongs to another SOURCE_URI or version: give this one a SPOOL_DIR of its own.")
+                raise SpoolUnusable("This spool is of another SOURCE_URI or version: use a SPOOL_DIR of its own.")
         except sqlite3.DatabaseError as error:
             db.close()
-            raise SpoolUnusable(f"The spool's file cannot be used: {error}. Restore it, or use a new SPOOL_DIR.") from error
+            raise SpoolUnusable(f"The spool's file cannot be used ({error}): restore it, or use a new one.") from error
         except BaseException:
             db.close()
             raise
@@ -204,8 +204,8 @@ class SpoolFile:
             return Put(event_id, "conflict", sequence=known[0], code=CODE_CONFLICT, detail=detail)
         if self._full:
             raise SpoolFull(
-                f"The spool holds its limit of {self._bytes_max} bytes (SPOOL_BYTES_MAX): the hub's receipts are missing,"
-                " or the limit is too small; nothing is lost meanwhile."
+                f"The spool holds its limit of {self._bytes_max} bytes (SPOOL_BYTES_MAX): the hub's receipts are"
+                " missing, or the limit is too small; nothing is lost meanwhile."
             )
         sequence = self._last_sequence() + 1
         nonce = secrets.token_urlsafe(NONCE_BYTES)
@@ -215,8 +215,9 @@ class SpoolFile:
             self._set_aside(Aside(event.native_key, str(refusal.code), refusal.detail), now)
             return Put(event_id, "unfit", code=str(refusal.code), detail=refusal.detail)
         self._db.execute(
-            "INSERT INTO fact (sequence, event_id, native_key, content_sha256, type, subject, sha256, value, state, put_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'waiting', ?)",
+            "INSERT INTO fact"
+            " (sequence, event_id, native_key, content_sha256, type, subject, sha256, value, put_at, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
             (sequence, event_id, event.native_key, content, event.type, event.subject, sha256, value, now.timestamp()),
         )
         return Put(event_id, "new", sequence=sequence)
@@ -243,24 +244,28 @@ class SpoolFile:
         """Keep (sequence, jws, jws-proof) before the first send, and `chain`, the `prev` of the next batch."""
         with self._transaction("sign") as db:
             db.executemany(
-                "UPDATE fact SET jws = ?2, jws_proof = ?3, state = 'signed' WHERE sequence = ?1 AND state = 'waiting'", rows
+                "UPDATE fact SET jws = ?2, jws_proof = ?3, state = 'signed' WHERE sequence = ?1 AND state = 'waiting'",
+                rows,
             )
             if chain is not None:
                 self._write_note("link/chain", chain, self._clock())
 
     def unsent(self, limit: int) -> list[Signed]:
         """Return the oldest signed messages that no broker has taken yet."""
-        return self._signed("state = 'signed' ORDER BY sequence LIMIT ?", (limit,))
+        rows = self._db.execute(
+            "SELECT sequence, subject, value, jws, jws_proof FROM fact"
+            " WHERE state = 'signed' ORDER BY sequence LIMIT ?",
+            (limit,),
+        )
+        return [Signed(*row) for row in rows]
 
     def overdue(self, sent_before: datetime, limit: int) -> list[Signed]:
         """Return messages sent before that time which have no receipt yet."""
-        return self._signed(
-            "state = 'sent' AND sent_at < ? ORDER BY sequence LIMIT ?", (sent_before.timestamp(), limit)
+        rows = self._db.execute(
+            "SELECT sequence, subject, value, jws, jws_proof FROM fact"
+            " WHERE state = 'sent' AND sent_at < ? ORDER BY sequence LIMIT ?",
+            (sent_before.timestamp(), limit),
         )
-
-    def _signed(self, condition: str, values: tuple[Any, ...]) -> list[Signed]:
-        # `condition` is one of the two constants above, never text from outside.
-        rows = self._db.execute(f"SELECT sequence, subject, value, jws, jws_proof FROM fact WHERE {condition}", values)
         return [Signed(*row) for row in rows]
 
     def mark_sent(self, sequences: Iterable[int]) -> None:
@@ -302,7 +307,8 @@ class SpoolFile:
         with self._transaction() as db:
             erased = db.execute(
                 "UPDATE fact SET value = NULL, jws = NULL, jws_proof = NULL WHERE sequence IN"
-                " (SELECT sequence FROM fact WHERE value IS NOT NULL AND settled_at IS NOT NULL AND settled_at < ? LIMIT ?)",
+                " (SELECT sequence FROM fact"
+                " WHERE value IS NOT NULL AND settled_at IS NOT NULL AND settled_at < ? LIMIT ?)",
                 (before.timestamp(), ERASE_ROWS_MAX),
             )
             return erased.rowcount
@@ -333,7 +339,7 @@ class SpoolFile:
         if value is None:
             self._db.execute("DELETE FROM note WHERE name = ?", (name,))
         else:
-            self._db.execute("INSERT OR REPLACE INTO note (name, value, at) VALUES (?, ?, ?)", (name, value, now.timestamp()))
+            self._db.execute("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", (name, value, now.timestamp()))
 
     def position(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the last handled hub-seq of a stream and the Kafka offset to read from; (0, 0) at first."""
@@ -366,7 +372,8 @@ class SpoolFile:
     def fact(self, event_id: str) -> SpooledFact | None:
         """Return what is known of one message, without its content."""
         row = self._db.execute(
-            "SELECT event_id, native_key, sequence, type, state, code, log_index FROM fact WHERE event_id = ?", (event_id,)
+            "SELECT event_id, native_key, sequence, type, state, code, log_index FROM fact WHERE event_id = ?",
+            (event_id,),
         ).fetchone()
         return None if row is None else SpooledFact(*row)
 
@@ -378,11 +385,13 @@ class SpoolFile:
         """Return the counts that status and metrics show."""
         one = self._db.execute
         by_state: dict[str, int] = dict(
-            one(f"SELECT state, count(*) FROM fact WHERE state IN {_UNSETTLED} GROUP BY state").fetchall()
+            one(
+                "SELECT state, count(*) FROM fact WHERE state IN ('waiting', 'signed', 'sent') GROUP BY state"
+            ).fetchall()
         )
         refused = int(one("SELECT count(*) FROM fact WHERE state = 'refused'").fetchone()[0])
         last = self._last_sequence()
-        oldest = one(f"SELECT min(put_at) FROM fact WHERE state IN {_UNSETTLED}").fetchone()[0]
+        oldest = one("SELECT min(put_at) FROM fact WHERE state IN ('waiting', 'signed', 'sent')").fetchone()[0]
         synchronous = int(one("PRAGMA synchronous").fetchone()[0])
         return SpoolStatus(
             waiting=by_state.get("waiting", 0),
@@ -402,6 +411,7 @@ class SpoolFile:
 
     def _bytes_used(self) -> int:
         pages, free, size = (
-            int(self._db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
         )
         return (pages - free) * size

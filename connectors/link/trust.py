@@ -30,9 +30,9 @@ def read_root(path: Path) -> PublicKey:
     try:
         return PublicKey.from_jwk(json.loads(path.read_bytes()))
     except OSError as error:
-        raise SettingsFault(f"TRUST_ROOT_FILE cannot be read ({error.strerror}): put the hub's root JWK there.") from None
+        raise SettingsFault(f"TRUST_ROOT_FILE cannot be read ({error.strerror}): put the root's JWK there.") from None
     except (ValueError, TypeError, AttributeError, Refusal):
-        raise SettingsFault("TRUST_ROOT_FILE is not a public JWK (Ed25519 or P-256): ask the hub's operator for it.") from None
+        raise SettingsFault("TRUST_ROOT_FILE is not a public JWK (Ed25519, P-256): ask the hub's operator.") from None
 
 
 def read_private_key(path: Path, setting: str) -> PrivateKey:
@@ -81,7 +81,8 @@ class Trust:
             return Registry.read(document, self._root)
         except Refusal as refusal:
             raise TrustFault(
-                f"The registry {origin} is refused ({refusal.code}): TRUST_ROOT_FILE is another hub's, or it was changed."
+                f"The registry {origin} is refused ({refusal.code}): TRUST_ROOT_FILE is another hub's, or someone"
+                " changed the registry."
             ) from None
 
     async def refresh(self) -> bool:
@@ -117,12 +118,12 @@ class Trust:
         """Write the registry durably: a torn or forgotten file would let an older registry be believed."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._path.with_name(self._path.name + ".part")
-        with open(part, "wb") as handle:
+        with part.open("wb") as handle:
             handle.write(document)
             handle.flush()
             os.fsync(handle.fileno())
         failpoint.reach("trust.before_registry_kept")
-        os.replace(part, self._path)
+        part.replace(self._path)
         folder = os.open(self._path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

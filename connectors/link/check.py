@@ -1,0 +1,142 @@
+"""What `check` looks at: each finding in plain words, with the fix. Nothing is changed."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import httpx
+from aiokafka.errors import KafkaError
+
+from connectors.link.broker import Broker
+from connectors.link.clock import utc_now
+from connectors.link.fault import HubUnreachable, LinkFault, SettingsFault, SpoolLocked, TrustFault
+from connectors.link.hub_client import HubClient
+from connectors.link.settings import ConnectorSettings
+from connectors.link.spool_file import lock_spool
+from connectors.link.trust import Trust, read_private_key, read_root
+from contracts.registry import Registry
+from contracts.wire.key import PrivateKey
+
+EXIT_OK, EXIT_WRONG, EXIT_SETTINGS, EXIT_UNREACHABLE = 0, 1, 2, 3
+
+Verdict = Literal["ok", "wrong", "settings", "unreachable"]
+
+_EXITS = {"ok": EXIT_OK, "wrong": EXIT_WRONG, "settings": EXIT_SETTINGS, "unreachable": EXIT_UNREACHABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `says` is a plain sentence, which names the fix unless all is well."""
+
+    title: str
+    verdict: Verdict
+    says: str
+
+
+def exit_code_of(findings: Sequence[Finding]) -> int:
+    """Return the exit code: wrong settings before something wrong before something unreachable before 0."""
+    found = {_EXITS[finding.verdict] for finding in findings}
+    return next((code for code in (EXIT_SETTINGS, EXIT_WRONG, EXIT_UNREACHABLE) if code in found), EXIT_OK)
+
+
+async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
+    """Look at the keys, the spool's folder, the hub's API, the registry's entry and the broker."""
+    try:
+        root = read_root(settings.trust_root_file)
+        key = read_private_key(settings.key_file, "KEY_FILE")
+        api_key = read_private_key(settings.api_key_file, "API_KEY_FILE")
+    except SettingsFault as fault:
+        yield Finding("keys", "settings", str(fault))
+        return
+    yield Finding("keys", "ok", "The root's public key and both private keys can be read.")
+    yield _check_spool(settings)
+    async with httpx.AsyncClient() as http:
+        hub = HubClient(http, settings.hub_api_url, settings.participant, api_key)
+        try:
+            trust = Trust(settings.registry_file, root, hub.registry)
+            registry = Registry.read(await hub.registry(), root) if not trust.known else trust.registry
+        except HubUnreachable as fault:
+            yield Finding("hub", "unreachable", str(fault))
+            return
+        except TrustFault as fault:
+            yield Finding("registry", "wrong", str(fault))
+            return
+        yield Finding("registry", "ok", f"Version {registry.version} of {registry.environment} is signed by the root.")
+        for finding in check_entry(settings, registry, key, api_key, utc_now()):
+            yield finding
+        yield await _check_api(settings, hub)
+    yield await _check_broker(settings, registry)
+
+
+def _check_spool(settings: ConnectorSettings) -> Finding:
+    try:
+        settings.spool_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock_spool(settings.spool_file).close()
+    except SpoolLocked:
+        return Finding("spool", "ok", "A connector is running on this spool now.")
+    except OSError as error:
+        return Finding("spool", "settings", f"SPOOL_DIR cannot be written ({error.strerror}): give a folder that can.")
+    return Finding("spool", "ok", "The spool's folder can be written, and no connector is running on it now.")
+
+
+def check_entry(
+    settings: ConnectorSettings, registry: Registry, key: PrivateKey, api_key: PrivateKey, now: datetime
+) -> list[Finding]:
+    """Compare the registry's entry of this participant with the settings."""
+    participant = registry.participant(settings.participant)
+    if participant is None:
+        return [_entry_wrong("The registry has no participant of this PARTICIPANT: ask the hub's operator to add it.")]
+    findings = []
+    if settings.source_uri not in participant.sources:
+        findings.append(_entry_wrong("The registry does not give SOURCE_URI to this PARTICIPANT: correct one of them."))
+    for private, use, setting in ((key, "message", "KEY_FILE"), (api_key, "api", "API_KEY_FILE")):
+        found = registry.key(private.kid)
+        if found is None or found[0].id != participant.id or found[1].use != use:
+            says = f"The registry does not hold the key of {setting} for {use} use: send its public half to the operator."
+            findings.append(_entry_wrong(says))
+        elif found[1].revoked_at is not None or not found[1].nbf <= now < found[1].exp:
+            says = f"The key of {setting} is revoked, expired or not valid yet: make a new one and have it registered."
+            findings.append(_entry_wrong(says))
+    for topic in (f"from.{participant.id}", f"to.{participant.id}"):
+        if registry.partitions(topic) is None:
+            findings.append(_entry_wrong(f"The registry has no topic {topic}: ask the hub's operator to add it."))
+    return findings or [Finding("registry entry", "ok", "Source, keys and topics of this participant are registered.")]
+
+
+def _entry_wrong(says: str) -> Finding:
+    return Finding("registry entry", "wrong", says)
+
+
+async def _check_api(settings: ConnectorSettings, hub: HubClient) -> Finding:
+    try:
+        page = await hub.stream(f"to.{settings.participant}", 0, after=0, limit=1)
+    except HubUnreachable as fault:
+        return Finding("hub", "unreachable", str(fault))
+    return Finding("hub", "ok", f"The hub's API knows this participant; its stream 0 stands at {page.last}.")
+
+
+async def _check_broker(settings: ConnectorSettings, registry: Registry) -> Finding:
+    broker = Broker(settings.kafka_bootstrap, settings.topic_prefix, f"check-{settings.participant}")
+    consumer = broker.consumer()
+    try:
+        await consumer.start()
+        there = await consumer.topics()
+        for topic in (f"from.{settings.participant}", f"to.{settings.participant}"):
+            if broker.physical(topic) not in there:
+                return Finding("broker", "wrong", f"The broker has no topic {broker.physical(topic)}: check TOPIC_PREFIX.")
+            # Only the partitions that the registry names are read and written.
+            have = len(consumer.partitions_for_topic(broker.physical(topic)) or ())
+            if have < (registry.partitions(topic) or 0):
+                return Finding("broker", "wrong", f"The broker's {topic} has too few partitions: ask the hub's operator.")
+    except (KafkaError, OSError) as error:
+        name = type(error).__name__
+        return Finding("broker", "unreachable", f"The broker does not answer ({name}): check KAFKA_BOOTSTRAP.")
+    finally:
+        await consumer.stop()
+    return Finding("broker", "ok", "The broker answers and has this participant's topics.")
+
+
+def said_by(fault: LinkFault, title: str) -> Finding:
+    """Return a finding from a fault of the link."""
+    return Finding(title, "settings" if isinstance(fault, SettingsFault) else "wrong", str(fault))

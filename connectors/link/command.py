@@ -1,0 +1,76 @@
+"""The two commands of every connector: `python -m connectors.<agency> run|check`."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from connectors.link.check import EXIT_SETTINGS, Finding, check_link, exit_code_of
+from connectors.link.fault import SettingsFault
+from connectors.link.service import Join, run_service
+from connectors.link.settings import ConnectorSettings
+
+SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
+
+_COLOURS = {"ok": "green", "wrong": "red", "settings": "red", "unreachable": "yellow"}
+
+
+def make_command(
+    agency: str,
+    read_settings: Callable[[], SettingsT],
+    join: Callable[[SettingsT], Join],
+    check_agency: Callable[[SettingsT], AsyncIterator[Finding]],
+) -> typer.Typer:
+    """Return the command line of one agency's connector."""
+    app = typer.Typer(add_completion=False, no_args_is_help=True, help=f"The connector of {agency}.")
+
+    @app.command()
+    def run() -> None:
+        """Run the connector until SIGTERM or SIGINT.
+
+        Exit codes: 0 stopped in order, 1 something is wrong that waiting does not mend, 2 wrong settings.
+        """
+        settings = _settings_or_exit(read_settings)
+        raise typer.Exit(run_service(settings, join(settings)))
+
+    @app.command()
+    def check(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
+        """Look at settings, keys, registry, broker and the agency's own system, and say what to mend.
+
+        Exit codes: 0 all is well, 1 something is wrong, 2 wrong settings, 3 something cannot be reached.
+        Example: python -m connectors.ministry check --json
+        """
+        settings = _settings_or_exit(read_settings)
+        findings = asyncio.run(_gather(settings, check_agency))
+        _show(findings, as_json)
+        raise typer.Exit(exit_code_of(findings))
+
+    return app
+
+
+def _settings_or_exit(read_settings: Callable[[], SettingsT]) -> SettingsT:
+    try:
+        return read_settings()
+    except SettingsFault as fault:
+        print(fault, file=sys.stderr)
+        raise typer.Exit(EXIT_SETTINGS) from None
+
+
+async def _gather(settings: SettingsT, check_agency: Callable[[SettingsT], AsyncIterator[Finding]]) -> list[Finding]:
+    return [found async for found in check_link(settings)] + [found async for found in check_agency(settings)]
+
+
+def _show(findings: list[Finding], as_json: bool) -> None:
+    if as_json:
+        for found in findings:
+            print(json.dumps({"title": found.title, "verdict": found.verdict, "says": found.says}))
+        return
+    table = Table("what", "is", "in words")
+    for found in findings:
+        table.add_row(found.title, f"[{_COLOURS[found.verdict]}]{found.verdict}[/]", found.says)
+    Console().print(table)
