@@ -57,7 +57,7 @@ class Election:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[asyncpg.Connection]:
-        """Give the connection that holds the locks, to one user at a time; its answers prove that the locks are held."""
+        """Give the connection that holds the locks, to one user at a time; an answer proves that they are held."""
         async with self._turn:
             yield self._connection
 

@@ -49,17 +49,17 @@ ALTER TABLE inbox ALTER COLUMN value SET STORAGE EXTERNAL;
 CREATE TABLE billing_codes (
     code       text PRIMARY KEY,
     case_id    text,
-    facts      json NOT NULL DEFAULT '[]',
-    told       json NOT NULL DEFAULT '{}',
+    facts      text NOT NULL DEFAULT '[]',
+    told       text NOT NULL DEFAULT '{}',
     decided_at timestamptz
 ) WITH (fillfactor = 70);
 
 CREATE TABLE cases (
     id         text PRIMARY KEY,
-    facts      json NOT NULL DEFAULT '[]',
-    personal   json,
-    standing   json,
-    told       json NOT NULL DEFAULT '{}',
+    facts      text NOT NULL DEFAULT '[]',
+    personal   text,
+    standing   text,
+    told       text NOT NULL DEFAULT '{}',
     rule_set   text,
     decided_at timestamptz
 ) WITH (fillfactor = 70);
@@ -141,7 +141,7 @@ CREATE TABLE quarantine (
     "offset"    bigint      NOT NULL,
     key         bytea,
     value       bytea,
-    headers     json        NOT NULL,
+    headers     text        NOT NULL,
     append_time timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     salt        bytea       NOT NULL CHECK (length(salt) = 16),
@@ -160,7 +160,7 @@ CREATE TABLE deferred (
     topic            text        NOT NULL,
     key              bytea,
     value            bytea,
-    headers          json        NOT NULL,
+    headers          text        NOT NULL,
     append_time      timestamptz NOT NULL,
     received_at      timestamptz NOT NULL,
     code             text        NOT NULL,

@@ -1,0 +1,1 @@
+"""One revision a file: a number, a name, and beside it the SQL."""

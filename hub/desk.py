@@ -1,0 +1,503 @@
+"""The desk: every door's records become facts here, in one transaction that holds or does not.
+
+The doors are Kafka (`receive`), time (`retry_deferred`, `fire_timers`, `heartbeat`) and the operator (`resend`).
+Locks are always taken in this order, and sorted: position, billing codes, cases, log.
+"""
+
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import NamedTuple
+
+from contracts.admission import Admitted, Deferred, Refused, Verdict, admit, refuse_deferred
+from contracts.errors import Code
+from contracts.log import entry
+from contracts.registry import Registry
+from contracts.rules.rulebook import Rulebook, RuleSet
+from contracts.wire import base64url
+from contracts.wire.instant import instant_of_ms
+from contracts.wire.key import PublicKey
+from contracts.wire.record import Record
+from contracts.wire.signature import VerifiedRoots
+from hub import failpoint
+from hub.routes import Routes
+from hub.seal import Forward, Letter, Outline, Receipted, Sealing, address, settle_entries, write_receipts
+from hub.step import (
+    BILL_TIMER,
+    HEARTBEAT,
+    PROVISIONAL,
+    UNMATCHED_TIMER,
+    CaseWork,
+    CodeWork,
+    Event,
+    Gathered,
+    Repeat,
+    Step,
+    Timer,
+    advance,
+    advance_code,
+    gather,
+    keys_for,
+    name_log,
+    refuse,
+    sift,
+)
+from hub.store import cases as case_store
+from hub.store import inbox, log, positions, quarantine, timers
+from hub.store import registry as registry_store
+from hub.store.cases import CaseRow, CodeRow
+from hub.store.database import Connection, Database
+from hub.store.quarantine import Parked, Waiting
+from hub.trust import RegistryAbsent
+
+# A sender whose key is never registered must not fill the database.
+DEFERRED_PER_TOPIC_MAX = 10_000
+NONCE_BYTES = 16
+CHANNEL = "outbox"
+
+
+class Batch(NamedTuple):
+    """Records of one partition, in order, which consume the offsets `start` to `end` (exclusive)."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    start: int
+    end: int
+    records: Sequence[Record]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of a batch: counts by disposition and by refusal code, and how many messages go out."""
+
+    accepted: int = 0
+    duplicate: int = 0
+    deferred: int = 0
+    refused: Counter[Code] = field(default_factory=Counter)
+    outgoing: int = 0
+
+
+class StillRefused(Exception):
+    """A record resent from quarantine is still not acceptable; nothing was changed."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(f"{code}: {detail}" if detail else str(code))
+        self.code = code
+        self.detail = detail
+
+
+class NotParked(Exception):
+    """There is no such record in quarantine, or it is resolved already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Everything by which records are judged while one registry version is in force."""
+
+    registry: Registry
+    rulebook: Rulebook
+    routes: Routes
+    roots: VerifiedRoots
+    log_name: uuid.UUID
+
+    @classmethod
+    async def load(cls, connection: Connection, root: PublicKey) -> "Judgement":
+        """Read and verify the registry in force. Raises RegistryAbsent; RegistryError."""
+        current = await registry_store.read_current(connection)
+        if current is None:
+            raise RegistryAbsent("There is no registry yet: run `hub participants add` first.")
+        registry = Registry.read(current[1].encode(), root)
+        rows = await registry_store.read_rule_sets(connection)
+        rulebook = Rulebook(RuleSet.read(row.document.encode()) for row in rows)
+        return cls(registry, rulebook, Routes(registry), VerifiedRoots(), name_log(registry.log_origin))
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a transaction is going to write, all but the numbers that the log's lock gives."""
+
+    fresh: Sequence[Admitted] = ()
+    parked: list[Parked] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
+    duplicates: int = 0
+    gathered: Gathered = field(default_factory=Gathered)
+    touched: list[tuple[CaseWork, Step]] = field(default_factory=list)
+    coded: list[tuple[CodeWork, Step]] = field(default_factory=list)
+    fired: Sequence[tuple[str, str]] = ()
+    actions: list[bytes] = field(default_factory=list)
+    outline: Outline = field(default_factory=Outline)
+
+    def timers(self) -> list[Timer]:
+        """Return the deadlines that this sets and takes back."""
+        claimed = (row for work in self.gathered.cases.values() for row in work.claimed)
+        dropped = [Timer(UNMATCHED_TIMER, row.code, None) for row in claimed]
+        steps = [step for _, step in self.touched] + [step for _, step in self.coded]
+        return dropped + [timer for step in steps for timer in step.timers]
+
+    def taken(self, outgoing: int) -> Taken:
+        """Count what this came to."""
+        codes = Counter(parked.code for parked in self.parked)
+        return Taken(len(self.fresh), self.duplicates, len(self.deferred), codes, outgoing)
+
+
+def write_nonce() -> str:
+    """Return 128 random bits in base64url: they keep a logged digest from revealing what was said."""
+    return base64url.encode(os.urandom(NONCE_BYTES))
+
+
+def park(refused: Refused, traceback: str | None = None) -> Parked:
+    """Prepare a refusal for quarantine."""
+    envelope = refused.envelope
+    identity, source = (None, None) if envelope is None else (envelope.id, envelope.source)
+    salt = os.urandom(entry.SALT_BYTES)
+    return Parked(refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, traceback)
+
+
+class Desk:
+    """Takes records in, whichever door they come through."""
+
+    def __init__(self, database: Database, root: PublicKey) -> None:
+        self.database = database
+        self._root = root
+        self._judgement: Judgement | None = None
+
+    async def judgement(self) -> Judgement:
+        """Return what records are judged by; read again when the registry in force has another version."""
+        async with self.database.connection() as connection:
+            version = await registry_store.read_version(connection)
+            if self._judgement is None or self._judgement.registry.version != version:
+                self._judgement = await Judgement.load(connection, self._root)
+            return self._judgement
+
+    async def known_judgement(self) -> Judgement:
+        """Return what records were last judged by, without asking: the version is checked under the log's lock."""
+        return self._judgement or await self.judgement()
+
+    async def receive(self, batch: Batch, now: datetime, *, thorough: bool = False, poison: str | None = None) -> Taken:
+        """Take a batch from Kafka. With `poison`, a traceback, its records go to quarantine unread.
+
+        Raises Superseded if another owner has moved the partition on, RegistryChanged if the batch must be judged
+        again, asyncpg.UniqueViolationError if it must be done again thoroughly.
+        """
+        judgement = await self.known_judgement()
+        if poison is None:
+            verdicts: list[Verdict] = [admit(one, judgement.registry, judgement.roots) for one in batch.records]
+        else:
+            verdicts = [Refused(one, Code.POISON, "", None, None) for one in batch.records]
+        failpoint.reach("intake.before_transaction")
+        async with self.database.transaction() as tx:
+            await positions.move(tx, batch.topic_id, batch.partition, batch.start, batch.end, "consumed", now)
+            failpoint.reach("intake.after_watermark")
+            plan = await self._prepare(tx, judgement, verdicts, now, thorough=thorough, traceback=poison)
+            failpoint.reach("intake.before_seal")
+            taken = await self._seal(tx, judgement, plan, now, {batch.topic: batch.topic_id})
+            failpoint.reach("intake.before_commit")
+        failpoint.reach("intake.after_commit")
+        await self._wake(taken)
+        return taken
+
+    async def retry_deferred(self, now: datetime, limit: int) -> Taken:
+        """Judge up to `limit` deferred records again: those that are due, or that an older registry did not know."""
+        judgement = await self.judgement()
+        registry = judgement.registry
+        async with self.database.transaction() as tx:
+            waiting = await quarantine.claim_deferred(tx, now, registry.version, limit)
+            settled: list[Waiting] = []
+            kept: list[Waiting] = []
+            verdicts: list[Verdict] = []
+            for one in waiting:
+                verdict = admit(one.record, registry, judgement.roots)
+                if isinstance(verdict, Deferred):
+                    if one.due_at > now:
+                        kept.append(one)
+                        continue
+                    verdict = refuse_deferred(verdict)
+                settled.append(one)
+                verdicts.append(verdict)
+            await quarantine.keep_deferred(tx, kept, registry.version)
+            await quarantine.drop_deferred(tx, settled)
+            topic_ids = {one.record.topic: one.topic_id for one in settled}
+            plan = await self._prepare(tx, judgement, verdicts, now, thorough=True)
+            taken = await self._seal(tx, judgement, plan, now, topic_ids)
+            failpoint.reach("deadlines.before_commit")
+        failpoint.reach("deadlines.after_commit")
+        await self._wake(taken)
+        return taken
+
+    async def fire_timers(self, now: datetime, limit: int) -> list[str]:
+        """Let up to `limit` deadlines pass that are due; return the names of those that did."""
+        judgement = await self.judgement()
+        async with self.database.transaction() as tx:
+            due = await timers.read_due(tx, now, limit)
+            if not due:
+                return []
+            codes = await case_store.lock_codes(tx, {subject for _, subject in due})
+            owners = {row.case_id for row in codes.values() if row.case_id is not None}
+            held = await case_store.lock_cases(tx, owners)
+            plan = Plan(fired=await timers.take_due(tx, now, due))
+            fired = dict.fromkeys(plan.fired)
+            for case in held.values():
+                if any((BILL_TIMER, row.code) in fired for row in codes.values() if row.case_id == case.id):
+                    plan.touched.append((CaseWork(case), advance(case, judgement.rulebook, judgement.log_name, now)))
+            for row in codes.values():
+                if (UNMATCHED_TIMER, row.code) in fired and row.case_id is None and row.facts:
+                    plan.coded.append((CodeWork(row), advance_code(row, row.facts, False, timedelta(), now)))
+            self._address(judgement, plan, [])
+            taken = await self._seal(tx, judgement, plan, now, {})
+            failpoint.reach("deadlines.before_commit")
+        failpoint.reach("deadlines.after_commit")
+        await self._wake(taken)
+        return [name for name, _ in plan.fired]
+
+    async def heartbeat(self, now: datetime) -> int:
+        """Say on every stream to a participant that it is alive; return how many there are."""
+        judgement = await self.judgement()
+        plan = Plan()
+        for stream in judgement.routes.all_outputs():
+            participant = stream.topic.removeprefix("to.")
+            event = Event(HEARTBEAT, participant.upper(), participant, None, "", {})
+            plan.outline.letters.append(Letter(event, (stream,)))
+        async with self.database.transaction() as tx:
+            taken = await self._seal(tx, judgement, plan, now, {})
+        await self._wake(taken)
+        return taken.outgoing
+
+    async def resend(self, parked_id: int, actor: str, reason: str, now: datetime) -> Taken:
+        """Judge a quarantined record again, on an operator's word; if it is accepted now, note that it was resolved.
+
+        Raises NotParked; StillRefused, and then nothing has changed.
+        """
+        judgement = await self.judgement()
+        async with self.database.transaction() as tx:
+            found = await quarantine.lock_parked(tx, parked_id)
+            if found is None or found[2]:
+                raise NotParked(f"There is no unresolved record {parked_id} in quarantine.")
+            topic_id, record, _ = found
+            verdict = admit(record, judgement.registry, judgement.roots)
+            plan = await self._prepare(tx, judgement, [verdict], now, thorough=True)
+            if plan.parked:
+                raise StillRefused(plan.parked[0].code, plan.parked[0].detail)
+            if plan.deferred:
+                raise StillRefused(plan.deferred[0].code, plan.deferred[0].detail)
+            action = {"action": "resend", "subject": f"quarantine/{parked_id}", "actor": actor, "reason": reason}
+            plan.actions.append(entry.operator_action(**action, at=now))
+            await quarantine.resolve(tx, parked_id, now, "resent")
+            taken = await self._seal(tx, judgement, plan, now, {record.topic: topic_id})
+        await self._wake(taken)
+        return taken
+
+    async def _wake(self, taken: Taken) -> None:
+        """Tell the relay that there is something to send; outside the transaction, whose commit it would hold up."""
+        if taken.outgoing:
+            async with self.database.connection() as connection:
+                await connection.execute(f"NOTIFY {CHANNEL}")
+
+    async def _prepare(
+        self, tx: Connection, judgement: Judgement, verdicts: Sequence[Verdict], now: datetime, *,
+        thorough: bool, traceback: str | None = None,
+    ) -> Plan:  # fmt: skip
+        """Sift, lock what the fresh messages touch, fold and decide; everything but the log's lock."""
+        admitted = [verdict for verdict in verdicts if isinstance(verdict, Admitted)]
+        sifted = sift(verdicts, await inbox.recall(tx, admitted, thorough=thorough))
+        failpoint.reach("intake.after_inbox")
+        case_ids, codes = keys_for(sifted.fresh)
+        code_rows = await case_store.lock_codes(tx, codes)
+        case_ids.update(row.case_id for row in code_rows.values() if row.case_id is not None)
+        case_rows = await case_store.lock_cases(tx, case_ids)
+        failpoint.reach("intake.after_cases")
+        gathered = gather(sifted.fresh, case_rows, code_rows)
+        plan = Plan(gathered.fresh, gathered=gathered)
+        for work in gathered.cases.values():
+            plan.touched.append((work, advance(work.joined(), judgement.rulebook, judgement.log_name, now)))
+        unmatched = timedelta(seconds=judgement.registry.limits.unmatched_s)
+        for waiting in gathered.codes.values():
+            facts = [*waiting.row.facts, *waiting.fresh]
+            plan.coded.append((waiting, advance_code(waiting.row, facts, True, unmatched, now)))
+        plan.deferred, overflow = await self._limit_deferred(tx, sifted.deferred)
+        repeats, copies = _resolve_repeats(sifted.repeats, gathered)
+        unfit = [*sifted.unfit, *gathered.unfit, *overflow, *copies]
+        plan.parked = [park(one, traceback) for one in unfit]
+        plan.duplicates = len(repeats)
+        self._address(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
+        return plan
+
+    async def _limit_deferred(
+        self, tx: Connection, deferred: Sequence[Deferred]
+    ) -> tuple[list[Deferred], list[Refused]]:
+        """Part what may wait from what is too much of one sender."""
+        if not deferred:
+            return [], []
+        waiting = await quarantine.count_deferred(tx, sorted({one.record.topic for one in deferred}))
+        kept: list[Deferred] = []
+        refused: list[Refused] = []
+        for one in deferred:
+            waiting[one.record.topic] = waiting.get(one.record.topic, 0) + 1
+            if waiting[one.record.topic] > DEFERRED_PER_TOPIC_MAX:
+                refused.append(Refused(one.record, Code.DEFERRAL_LIMIT, "", one.participant, None))
+            else:
+                kept.append(one)
+        return kept, refused
+
+    def _address(self, judgement: Judgement, plan: Plan, others: Iterable[Receipted]) -> None:
+        """Find out who receives what: originals, what the hub has to say, and receipts."""
+        routes, outline = judgement.routes, plan.outline
+        receipted: list[Receipted] = []
+        for index, one in enumerate(plan.fresh, PROVISIONAL):
+            envelope, sender = one.envelope, one.participant
+            for stream in routes.of_original(envelope.type, sender, envelope.subject, envelope.data):
+                outline.forwards.append(Forward(stream, envelope.subject, index))
+            receipted.append(_receipt_of(one, index))
+        for _, step in (*plan.touched, *plan.coded):
+            for event in step.events:
+                outline.letters.extend(address(routes, event))
+        outline.letters.extend(write_receipts(routes, [*receipted, *others]))
+
+    async def _seal(
+        self, tx: Connection, judgement: Judgement, plan: Plan, now: datetime, topic_ids: dict[str, str]
+    ) -> Taken:
+        """Take the log's lock, give everything its number, and write it all. Raises RegistryChanged."""
+        await timers.apply(tx, plan.timers())
+        outline = plan.outline
+        places = outline.places()
+        before = len(plan.fresh) + len(plan.parked) + len(plan.fired) + len(plan.actions)
+        version = judgement.registry.version
+        base = await log.reserve(tx, before + outline.recommendations(), version)
+        seqs = await log.reserve_places(tx, places)
+        sealing = Sealing(judgement.registry, base, seqs, base + before, now, write_nonce)
+        for forward in outline.forwards:
+            sealing.forward(forward)
+        for letter in outline.letters:
+            sealing.place(letter)
+        await inbox.remember(tx, plan.fresh, base, now, topic_ids)
+        await case_store.save_codes(tx, _code_rows(plan, base), now)
+        await case_store.save_cases(tx, _case_rows(plan, base), now)
+        await quarantine.park(tx, plan.parked, base + len(plan.fresh), now, topic_ids)
+        due_at = now + timedelta(seconds=judgement.registry.limits.deferral_s)
+        await quarantine.defer(tx, [_deferred_row(one, topic_ids, version, now, due_at) for one in plan.deferred])
+        await log.add_leaves(tx, base, [*_leaves_of(plan, now), *sealing.leaves])
+        await log.add_outbox(tx, sealing.rows)
+        return plan.taken(len(sealing.rows))
+
+
+def _receipt_of(admitted: Admitted, index: int, code: Code | None = None) -> Receipted:
+    envelope = admitted.envelope
+    digest = base64url.encode(envelope.digest)
+    return Receipted(admitted.participant, envelope.source, envelope.id, digest, code, index)
+
+
+def _receipts_of(repeats: Iterable[tuple[Admitted, int]]) -> list[Receipted]:
+    """Return the receipts of repeats, which name the place of the first copy."""
+    return [_receipt_of(admitted, index) for admitted, index in repeats]
+
+
+def _refusals_of(unfit: Sequence[Refused], judgement: Judgement, fresh: int) -> list[Receipted]:
+    """Return the receipts of refusals whose sender is known; their leaves follow those of `fresh` messages."""
+    receipts = []
+    for index, one in enumerate(unfit, PROVISIONAL + fresh):
+        party = None if one.participant is None else judgement.registry.participant(one.participant)
+        if party is None or not party.sources:
+            continue
+        envelope = one.envelope
+        # A source that is not the sender's own is not repeated to it as if it were.
+        source = envelope.source if envelope is not None and envelope.source in party.sources else min(party.sources)
+        identity = None if envelope is None else envelope.id
+        digest = base64url.encode(sha256(one.record.value or b"").digest())
+        receipts.append(Receipted(party.id, source, identity, digest, one.code, index))
+    return receipts
+
+
+def _resolve_repeats(repeats: Sequence[Repeat], gathered: Gathered) -> tuple[list[tuple[Admitted, int]], list[Refused]]:
+    """Find the log index of each repeat; a copy of what was refused in the same batch is refused as well."""
+    if not repeats:
+        return [], []
+    indices = {(one.envelope.source, one.envelope.id): index for index, one in enumerate(gathered.fresh, PROVISIONAL)}
+    codes = {(one.envelope.source, one.envelope.id): one.code for one in gathered.unfit if one.envelope is not None}
+    found: list[tuple[Admitted, int]] = []
+    refused: list[Refused] = []
+    for admitted, index in repeats:
+        identity = (admitted.envelope.source, admitted.envelope.id)
+        if index is not None:
+            found.append((admitted, index))
+        elif identity in indices:
+            found.append((admitted, indices[identity]))
+        else:
+            refused.append(refuse(admitted, codes[identity]))
+    return found, refused
+
+
+def _case_rows(plan: Plan, base: int) -> list[CaseRow]:
+    rows = []
+    for work, step in plan.touched:
+        stored = (work.case.stored, *(row.stored for row in work.claimed))
+        personal, standing = None, None
+        if work.personal:
+            personal = case_store.write_json(work.case.personal | work.personal)
+        if step.standing is not None and step.standing is not work.case.standing:
+            settled = step.standing | {"basis": settle_entries(step.standing["basis"], base)}
+            standing = case_store.write_json(settled)
+        facts = case_store.join_facts(stored, work.fresh, base)
+        told = case_store.write_json(step.told)
+        rows.append(CaseRow(work.case.id, facts, personal, standing, told, step.rule_set))
+    return rows
+
+
+def _code_rows(plan: Plan, base: int) -> list[CodeRow]:
+    """Return the codes that got facts, and those that a case took over, whose facts have gone with them."""
+    claimed = [
+        CodeRow(row.code, work.case.id, "[]", "{}") for work in plan.gathered.cases.values() for row in work.claimed
+    ]
+    return claimed + [
+        CodeRow(
+            work.row.code,
+            None,
+            case_store.join_facts([work.row.stored], work.fresh, base),
+            case_store.write_json(step.told),
+        )
+        for work, step in plan.coded
+    ]
+
+
+def _leaves_of(plan: Plan, now: datetime) -> list[bytes]:
+    """Return the evidence of everything but recommendations, in the order of its log indices."""
+    accepted = (
+        entry.accepted(
+            source=one.envelope.source,
+            id=one.envelope.id,
+            type=one.envelope.type,
+            digest=one.envelope.digest,
+            kid=one.signature.kid,
+            sig=one.signature.sig,
+            received_at=now,
+        )
+        for one in plan.fresh
+    )
+    refused = (
+        entry.refused(
+            code=one.code,
+            digest=entry.salted_digest(one.salt, one.record.value or b""),
+            topic=one.record.topic,
+            partition=one.record.partition,
+            offset=one.record.offset,
+            participant=one.participant,
+            received_at=now,
+        )
+        for one in plan.parked
+    )
+    fired = (entry.timer(name=name, subject=subject, at=now) for name, subject in plan.fired)
+    return [*accepted, *refused, *fired, *plan.actions]
+
+
+def _deferred_row(
+    one: Deferred, topic_ids: Mapping[str, str], version: int, now: datetime, due_at: datetime
+) -> tuple[object, ...]:
+    record = one.record
+    return (
+        topic_ids[record.topic], record.partition, record.offset, record.topic, record.key, record.value,
+        quarantine.write_headers(record.headers), instant_of_ms(record.append_time_ms), now, str(one.code), one.detail,
+        one.participant, version, due_at,
+    )  # fmt: skip

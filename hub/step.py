@@ -1,0 +1,438 @@
+"""What one batch does to the cases it touches: pure, between reading the rows under their locks and writing them.
+
+    verdicts --sift--> fresh, repeats, unfit, deferred      by what the inbox already holds
+    fresh    --gather--> Work per case and billing code     by the keys that the messages carry
+    Work     --advance--> Step                              fold, decide, and the difference from what was told
+
+A message's log index is known only under the log's lock, the last one taken. Until then a fresh fact carries a
+provisional index, PROVISIONAL + its place in the batch, which is larger than every real one and so keeps the order.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from contracts.admission import Admitted, Deferred, Refused
+from contracts.errors import Code
+from contracts.rules.case import AMENDED, APPROVED, BILLED, Fact, State, facts_of, fold, keys_of
+from contracts.rules.decide import Decision, Wanted, decide
+from contracts.rules.payments import tally
+from contracts.rules.rulebook import Rulebook
+
+PROVISIONAL = 1 << 62
+# A case or code with more facts than this repeats itself; folding it would hold up everybody else's messages.
+FACTS_MAX = 1_000
+
+UNMATCHED_TIMER = "unmatched"
+BILL_TIMER = "bill_expiry"
+
+OUTCOME = "id.tka.hub.payment.outcome.v1"
+BILL_OPENED = "id.tka.hub.bill.opened.v1"
+BILL_CLOSED = "id.tka.hub.bill.closed.v1"
+ISSUED = "id.tka.hub.recommendation.issued.v1"
+WITHDRAWN = "id.tka.hub.recommendation.withdrawn.v1"
+RECEIPT = "id.tka.hub.receipt.v1"
+HEARTBEAT = "id.tka.hub.heartbeat.v1"
+
+
+class Held(NamedTuple):
+    """What the inbox holds of a batch's identities, and of its sequences.
+
+    `digests` maps (source, id) to (SHA-256, log index); `sequences` maps (source, sequence) to the id that used it.
+    """
+
+    digests: Mapping[tuple[str, str], tuple[bytes, int]]
+    sequences: Mapping[tuple[str, int], str]
+
+
+class Repeat(NamedTuple):
+    """A message that is already accepted. `log_index` is None when its first copy stands earlier in the same batch."""
+
+    admitted: Admitted
+    log_index: int | None
+
+
+@dataclass(slots=True)
+class Sifted:
+    """A batch by disposition; `unfit` are refusals, of admission and of what the inbox holds."""
+
+    fresh: list[Admitted] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
+    unfit: list[Refused] = field(default_factory=list)
+    deferred: list[Deferred] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class BillingCode:
+    """A billing code's row under its lock: facts that no case has claimed, or the case that did.
+
+    `stored` is the text of `facts` as the row has it, so that saving need not write old facts anew.
+    """
+
+    code: str
+    case_id: str | None
+    facts: list[Fact]
+    told: dict[str, Any]
+    stored: str = "[]"
+
+
+@dataclass(slots=True)
+class Case:
+    """A case's row under its lock.
+
+    `told` is what participants were last told, `standing` the last recommendation, `personal` the worker's data by the
+    event that brought it, `stored` the text of `facts` as the row has it.
+    """
+
+    id: str
+    facts: list[Fact]
+    personal: dict[str, Any]
+    standing: dict[str, Any] | None
+    told: dict[str, Any]
+    stored: str = "[]"
+
+
+@dataclass(slots=True)
+class CaseWork:
+    """A case and what this batch adds to it: fresh facts, claimed codes with the facts that waited on them."""
+
+    case: Case
+    fresh: list[Fact] = field(default_factory=list)
+    claimed: list[BillingCode] = field(default_factory=list)
+    personal: dict[str, Any] = field(default_factory=dict)
+
+    def joined(self) -> Case:
+        """Return the case as it is with all of that."""
+        facts = [*self.case.facts, *(fact for row in self.claimed for fact in row.facts), *self.fresh]
+        outcomes = dict(self.case.told.get("outcomes", {}))
+        for row in self.claimed:
+            outcomes |= row.told.get("outcomes", {})
+        told = self.case.told | {"outcomes": outcomes}
+        return Case(self.case.id, facts, self.case.personal | self.personal, self.case.standing, told)
+
+
+@dataclass(slots=True)
+class CodeWork:
+    """A billing code that no case claims, and the facts that this batch hangs on it."""
+
+    row: BillingCode
+    fresh: list[Fact] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """A batch by what it touches. `fresh` is final: a message's place in it is its place in the log."""
+
+    fresh: list[Admitted] = field(default_factory=list)
+    unfit: list[Refused] = field(default_factory=list)
+    cases: dict[str, CaseWork] = field(default_factory=dict)
+    codes: dict[str, CodeWork] = field(default_factory=dict)
+
+
+class Event(NamedTuple):
+    """An event of the hub's own, before it has a place.
+
+    `digest` is that of the facts it follows from; `reporter` narrows an outcome to the bank that reported the payment.
+    """
+
+    type: str
+    subject: str
+    correlation: str
+    cause: str | None
+    digest: str
+    data: dict[str, Any]
+    reporter: str | None = None
+
+
+class Timer(NamedTuple):
+    """A deadline to set, or with `due_at` None to take back."""
+
+    name: str
+    subject: str
+    due_at: datetime | None
+
+
+@dataclass(slots=True)
+class Step:
+    """What a case or billing code says from now on, and what of it is news."""
+
+    told: dict[str, Any]
+    standing: dict[str, Any] | None = None
+    rule_set: str | None = None
+    events: list[Event] = field(default_factory=list)
+    timers: list[Timer] = field(default_factory=list)
+
+
+def refuse(admitted: Admitted, code: Code, detail: str = "") -> Refused:
+    """Turn down a message that admission let through, for what the hub already holds."""
+    return Refused(admitted.record, code, detail, admitted.participant, admitted.envelope)
+
+
+def sift(verdicts: Iterable[Admitted | Refused | Deferred], held: Held) -> Sifted:
+    """Part a batch by disposition: repeats vanish, the same identity with other bytes is an equivocation."""
+    sifted = Sifted()
+    seen: dict[tuple[str, str], bytes] = {}
+    used: dict[tuple[str, int], str] = {}
+    for verdict in verdicts:
+        if isinstance(verdict, Refused):
+            sifted.unfit.append(verdict)
+            continue
+        if isinstance(verdict, Deferred):
+            sifted.deferred.append(verdict)
+            continue
+        envelope = verdict.envelope
+        identity = (envelope.source, envelope.id)
+        known = held.digests.get(identity)
+        digest = seen.get(identity) if known is None else known[0]
+        if digest == envelope.digest:
+            sifted.repeats.append(Repeat(verdict, None if known is None else known[1]))
+        elif digest is not None:
+            sifted.unfit.append(refuse(verdict, Code.EQUIVOCATION))
+        elif _sequence_taken(envelope.source, envelope.sequence, held, used):
+            sifted.unfit.append(refuse(verdict, Code.SEQUENCE_REUSED))
+        else:
+            seen[identity] = envelope.digest
+            used[(envelope.source, envelope.sequence)] = envelope.id
+            sifted.fresh.append(verdict)
+    return sifted
+
+
+def _sequence_taken(source: str, sequence: int, held: Held, used: Mapping[tuple[str, int], str]) -> bool:
+    return (source, sequence) in used or (source, sequence) in held.sequences
+
+
+def keys_for(fresh: Iterable[Admitted]) -> tuple[set[str], set[str]]:
+    """Return the (cases, billing codes) that these messages name: the rows to lock."""
+    cases: set[str] = set()
+    codes: set[str] = set()
+    for admitted in fresh:
+        case_id, code = keys_of(admitted.envelope.type, admitted.envelope.subject, admitted.envelope.data)
+        if case_id is not None:
+            cases.add(case_id)
+        if code is not None:
+            codes.add(code)
+    return cases, codes
+
+
+def gather(fresh: Sequence[Admitted], cases: Mapping[str, Case], codes: Mapping[str, BillingCode]) -> Gathered:
+    """Hang each fresh message on its case, or on its billing code as long as no case claims that."""
+    gathered = Gathered()
+    claims = {code: row.case_id for code, row in codes.items() if row.case_id is not None}
+    for admitted in fresh:
+        envelope = admitted.envelope
+        case_id, code = keys_of(envelope.type, envelope.subject, envelope.data)
+        owner = claims.get(code) if code is not None else None
+        work = _work_of(gathered, cases, case_id or owner)
+        unclaimed = gathered.codes.get(code) if code is not None else None
+        fault = _fault_of(admitted, case_id, code, owner, work, unclaimed)
+        if fault is not None:
+            gathered.unfit.append(refuse(admitted, fault))
+            continue
+        fact = facts_of(envelope, admitted.event, admitted.participant, PROVISIONAL + len(gathered.fresh))
+        gathered.fresh.append(admitted)
+        if work is not None:
+            work.fresh.append(fact)
+            if fact.type in (APPROVED, AMENDED) and (personal := admitted.event.personal()) is not None:
+                work.personal[f"{fact.source} {fact.id}"] = personal
+            if code is not None and owner is None:
+                claims[code] = work.case.id
+                _claim(gathered, work, codes[code])
+        elif code is not None:
+            gathered.codes.setdefault(code, CodeWork(codes[code])).fresh.append(fact)
+    gathered.cases = {name: work for name, work in gathered.cases.items() if work.fresh}
+    return gathered
+
+
+def _work_of(gathered: Gathered, cases: Mapping[str, Case], case_id: str | None) -> CaseWork | None:
+    if case_id is None:
+        return None
+    work = gathered.cases.get(case_id)
+    if work is None:
+        work = gathered.cases[case_id] = CaseWork(cases[case_id])
+    return work
+
+
+def _claim(gathered: Gathered, work: CaseWork, row: BillingCode) -> None:
+    """Let a case take a code over, with the facts that waited on it, those of this batch included."""
+    waiting = gathered.codes.pop(row.code, None)
+    work.claimed.append(row)
+    if waiting is not None:
+        work.fresh.extend(waiting.fresh)
+
+
+def _fault_of(
+    admitted: Admitted,
+    case_id: str | None,
+    code: str | None,
+    owner: str | None,
+    work: CaseWork | None,
+    unclaimed: CodeWork | None,
+) -> Code | None:
+    """Say why a message cannot be hung where it belongs, or None."""
+    if case_id is not None and code is not None:
+        if owner not in (None, case_id):
+            return Code.BILL_CONFLICT
+        if admitted.envelope.type == BILLED and work is not None and _other_terms(work, code, admitted.event):
+            return Code.BILL_CONFLICT
+    if work is not None and len(work.case.facts) + len(work.fresh) >= FACTS_MAX:
+        return Code.FACTS_LIMIT
+    if unclaimed is not None and len(unclaimed.row.facts) + len(unclaimed.fresh) >= FACTS_MAX:
+        return Code.FACTS_LIMIT
+    return None
+
+
+def _other_terms(work: CaseWork, code: str, event: Any) -> bool:
+    """Whether the case already has a bill under this code that asks for something else."""
+    terms = event.decision_facts()
+    for facts in (work.case.facts, work.fresh):
+        for fact in facts:
+            if fact.type == BILLED and fact.data["billing_code"] == code and fact.data != terms:
+                return True
+    return False
+
+
+def digest_facts(facts: Iterable[Fact]) -> str:
+    """Return the SHA-256 in hex of the facts' digests in log order, from which outgoing ids are derived."""
+    ordered = sorted(facts, key=lambda fact: fact.log_index)
+    return hashlib.sha256("\n".join(fact.sha256 for fact in ordered).encode()).hexdigest()
+
+
+def name_log(origin: str) -> uuid.UUID:
+    """Return the name space of everything that this log's hub says."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, origin)
+
+
+def number_recommendation(log_name: uuid.UUID, application: str) -> str:
+    """Return the number that all revisions of an application's recommendation bear."""
+    return f"TKA-{uuid.uuid5(log_name, application).hex[:12].upper()}"
+
+
+def advance(case: Case, rulebook: Rulebook, log_name: uuid.UUID, now: datetime) -> Step:
+    """Fold all facts of a case, decide, and compare with what was told and what stands.
+
+    What is decided is a function of the set of facts and of `now`.
+    """
+    state = fold(case.facts)
+    decision = decide(state, rulebook, now)
+    rule_set = None if decision.rule_set is None else f"{decision.rule_set.id}/{decision.rule_set.version}"
+    step = Step(_told_of(decision, case.told), case.standing, rule_set)
+    _compare_outcomes(step, case, state, decision)
+    _compare_bills(step, case, state)
+    _compare_standing(step, case, decision, log_name)
+    if step.events:
+        digest = digest_facts(case.facts)
+        cause = max(case.facts, key=lambda fact: fact.log_index).id
+        step.events = [event._replace(digest=digest, cause=cause) for event in step.events]
+    return step
+
+
+def _told_of(decision: Decision, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What participants know after this step. A bill that closed before anyone was asked to collect it stays untold."""
+    known = told.get("bills", {})
+    bills = {code: state for code, state in decision.bills.items() if state == "open" or code in known}
+    return {
+        "outcomes": {f"{source} {identity}": outcome for (source, identity), outcome in decision.outcomes.items()},
+        "bills": bills,
+    }
+
+
+def _compare_outcomes(step: Step, case: Case, state: State, decision: Decision) -> None:
+    known = case.told.get("outcomes", {})
+    for code, payments in state.payments.items():
+        bill = state.bills.get(code) if code is not None else None
+        for payment in payments:
+            outcome = decision.outcomes.get((payment.source, payment.id))
+            if outcome is not None and outcome != known.get(f"{payment.source} {payment.id}"):
+                billed = None if bill is None else bill.fact.data["amount"]
+                step.events.append(_outcome_event(payment, outcome, case.id, case.id, billed))
+
+
+def _outcome_event(payment: Fact, outcome: str, application: str | None, correlation: str, billed: str | None) -> Event:
+    code = payment.data.get("billing_code")
+    data = {
+        "billing_code": code,
+        "application": application,
+        "payment": {"source": payment.source, "id": payment.id},
+        "outcome": outcome,
+        "amount": payment.data["amount"],
+        "currency": payment.data["currency"],
+        "billed": billed,
+    }
+    return Event(OUTCOME, code or correlation, correlation, None, "", data, payment.participant)
+
+
+def _compare_bills(step: Step, case: Case, state: State) -> None:
+    known = case.told.get("bills", {})
+    for code, status in step.told["bills"].items():
+        if status == known.get(code):
+            continue
+        data = state.bills[code].fact.data
+        if status == "open":
+            terms = {name: data[name] for name in ("billing_code", "amount", "currency", "expires_at", "payer")}
+            step.events.append(Event(BILL_OPENED, code, case.id, None, "", terms))
+            step.timers.append(Timer(BILL_TIMER, code, state.bills[code].expires_at))
+        else:
+            closed = {"billing_code": code, "reason": status}
+            step.events.append(Event(BILL_CLOSED, code, case.id, None, "", closed))
+            step.timers.append(Timer(BILL_TIMER, code, None))
+
+
+def _compare_standing(step: Step, case: Case, decision: Decision, log_name: uuid.UUID) -> None:
+    standing, wanted = case.standing, decision.recommendation
+    stands = standing is not None and standing["state"] == "issued"
+    if wanted is not None and not (stands and standing is not None and standing["fingerprint"] == wanted.fingerprint):
+        revision = 1 if standing is None else standing["revision"] + 1
+        step.standing = _issue(wanted, number_recommendation(log_name, case.id), revision)
+        step.events.append(_recommendation_event(case, step.standing))
+    elif wanted is None and standing is not None and stands:
+        step.standing = standing | {"state": "withdrawn", "reason": decision.blocked_by[0]}
+        step.events.append(_recommendation_event(case, step.standing))
+
+
+def _issue(wanted: Wanted, number: str, revision: int) -> dict[str, Any]:
+    return {
+        "number": number,
+        "revision": revision,
+        "state": "issued",
+        "fingerprint": wanted.fingerprint,
+        "personal_of": " ".join(wanted.granted),
+        "content": dict(wanted.content),
+        "basis": [basis._asdict() for basis in wanted.basis],
+    }
+
+
+def _recommendation_event(case: Case, standing: Mapping[str, Any]) -> Event:
+    """Put a recommendation together: what was decided, and the worker's data, which the standing does not repeat."""
+    data = {
+        "number": standing["number"],
+        "revision": standing["revision"],
+        "state": standing["state"],
+        **standing["content"],
+        "worker": case.personal[standing["personal_of"]],
+        "basis": standing["basis"],
+    }
+    if standing["state"] == "issued":
+        return Event(ISSUED, case.id, case.id, None, "", data)
+    return Event(WITHDRAWN, case.id, case.id, None, "", data | {"reason": standing["reason"]})
+
+
+def advance_code(row: BillingCode, facts: Sequence[Fact], fresh: bool, unmatched: timedelta, now: datetime) -> Step:
+    """Judge the payments on a code that no case claims, when new ones came (`fresh`) or their timer fired.
+
+    A code may still be claimed, so its payments wait for the timer; money that named no code has nothing to wait for.
+    """
+    known = row.told.get("outcomes", {})
+    if fresh and row.code.isdigit():
+        return Step(row.told, timers=[Timer(UNMATCHED_TIMER, row.code, now + unmatched)])
+    outcomes = tally(None, facts).outcomes
+    step = Step({"outcomes": {f"{source} {identity}": outcome for (source, identity), outcome in outcomes.items()}})
+    digest, cause = digest_facts(facts), max(facts, key=lambda fact: fact.log_index).id
+    for payment in facts:
+        outcome = outcomes.get((payment.source, payment.id))
+        if outcome is not None and outcome != known.get(f"{payment.source} {payment.id}"):
+            event = _outcome_event(payment, outcome, None, row.code, None)
+            step.events.append(event._replace(digest=digest, cause=cause))
+    return step
