@@ -32,6 +32,9 @@ PROBE_INTERVAL_S = 0.1
 REQUEST_TIMEOUT_MS = 10_000
 FORMAT_TIMEOUT_S = 60
 OFFSETS_RETENTION_MINUTES = 10 * 365 * 24 * 60
+# Shorter than the defaults, so that a test of a killed leader need not wait for 9 s.
+BROKER_SESSION_TIMEOUT_MS = 4_000
+BROKER_HEARTBEAT_MS = 1_000
 CLEANER_BUFFER_BYTES = 16 * 1024 * 1024
 SHORT_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 LOG_CONFIGURATION = """\
@@ -318,4 +321,6 @@ def _common_settings(brokers: int) -> dict[str, str]:
         "log.message.timestamp.type": "LogAppendTime",
         "log.cleaner.dedupe.buffer.size": str(CLEANER_BUFFER_BYTES),
         "num.partitions": "1",
+        "broker.session.timeout.ms": str(BROKER_SESSION_TIMEOUT_MS),
+        "broker.heartbeat.interval.ms": str(BROKER_HEARTBEAT_MS),
     }

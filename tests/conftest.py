@@ -1,15 +1,51 @@
 """The real stack, shared by a session's tests: one Kafka cluster, one PostgreSQL server, own names for each test."""
 
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
+from devstack.choice import engine_answers
 from devstack.kafka import Kafka, start_kafka
 from devstack.postgres import Postgres, start_postgres
 from devstack.run import Run
 
 _numbers = itertools.count(1)
+_missing = pytest.StashKey[list[str]]()
+
+# The machines that run this are shared: how long one example takes says nothing.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
+
+# What some tests need beside the pinned packages, and how to tell whether it is here. Those named in ONLY_WHERE_PRESENT
+# are run wherever they can be; the lack of any other fails in CI, whose set-up installs it.
+NEEDS: dict[str, Callable[[], bool]] = {"docker engine": engine_answers, "root": lambda: os.geteuid() == 0}
+ONLY_WHERE_PRESENT = {"docker engine"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_missing] = []
+    config.addinivalue_line("markers", "needs(name): deselect and name the test where NEEDS says that `name` is absent")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept: list[pytest.Item] = []
+    absent: list[pytest.Item] = []
+    for item in items:
+        lacking = {mark.args[0] for mark in item.iter_markers("needs") if not NEEDS[mark.args[0]]()}
+        if os.environ.get("CI") and lacking - ONLY_WHERE_PRESENT:
+            raise pytest.UsageError(f"{item.nodeid} needs {', '.join(sorted(lacking))}, which CI has to install.")
+        (absent if lacking else kept).append(item)
+        config.stash[_missing] += [f"{item.nodeid} (needs {name})" for name in sorted(lacking)]
+    items[:] = kept
+    config.hook.pytest_deselected(items=absent)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash[_missing]:
+        terminalreporter.write_line(f"not run here: {line}")
 
 
 @pytest.fixture(scope="session")
