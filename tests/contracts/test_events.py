@@ -26,8 +26,7 @@ def refused(event_type: str, data: dict[str, Any]) -> Refusal:
 
 
 def test_every_event_has_a_sample() -> None:
-    sampled = set(SAMPLES)
-    assert sampled == set(EVENTS)
+    assert set(EVENTS) == set(SAMPLES)
     assert all(EVENTS[event_type].TYPE == event_type for event_type in EVENTS)
 
 
