@@ -93,7 +93,7 @@ def check_entry(
     for private, use, setting in ((key, "message", "KEY_FILE"), (api_key, "api", "API_KEY_FILE")):
         found = registry.key(private.kid)
         if found is None or found[0].id != participant.id or found[1].use != use:
-            says = f"The registry does not hold the key of {setting} for {use} use: send its public half to the operator."
+            says = f"The registry lacks the key of {setting} for {use} use: send its public half to the operator."
             findings.append(_entry_wrong(says))
         elif found[1].revoked_at is not None or not found[1].nbf <= now < found[1].exp:
             says = f"The key of {setting} is revoked, expired or not valid yet: make a new one and have it registered."
@@ -124,11 +124,13 @@ async def _check_broker(settings: ConnectorSettings, registry: Registry) -> Find
         there = await consumer.topics()
         for topic in (f"from.{settings.participant}", f"to.{settings.participant}"):
             if broker.physical(topic) not in there:
-                return Finding("broker", "wrong", f"The broker has no topic {broker.physical(topic)}: check TOPIC_PREFIX.")
+                says = f"The broker has no topic {broker.physical(topic)}: check TOPIC_PREFIX."
+                return Finding("broker", "wrong", says)
             # Only the partitions that the registry names are read and written.
             have = len(consumer.partitions_for_topic(broker.physical(topic)) or ())
             if have < (registry.partitions(topic) or 0):
-                return Finding("broker", "wrong", f"The broker's {topic} has too few partitions: ask the hub's operator.")
+                says = f"The broker's {topic} has too few partitions: ask the hub's operator."
+                return Finding("broker", "wrong", says)
     except (KafkaError, OSError) as error:
         name = type(error).__name__
         return Finding("broker", "unreachable", f"The broker does not answer ({name}): check KAFKA_BOOTSTRAP.")

@@ -106,9 +106,7 @@ def _has_proof(item: StreamItem) -> bool:
     return read_headers(item.headers).tlog_proof is not None
 
 
-def _check_signer(
-    signature: Signature, envelope: Envelope, registry: Registry, now: datetime | None
-) -> Participant:
+def _check_signer(signature: Signature, envelope: Envelope, registry: Registry, now: datetime | None) -> Participant:
     """Return who signed, if that participant may say this; `now` is None where its right was judged before."""
     found = registry.key(signature.kid)
     if found is None:
@@ -120,8 +118,9 @@ def _check_signer(
         raise Refusal(Code.SOURCE_NOT_OWNED)
     if envelope.type.startswith(HUB_TYPE_PREFIX) != (participant.kind == HUB):
         raise Refusal(Code.TYPE_NOT_PERMITTED, "the hub's words are the hub's alone")
-    if signature.statement is not None and signature.statement.aud != envelope.audience:
-        raise Refusal(Code.BATCH_STATEMENT_INVALID, "aud")
+    statement = signature.statement
+    if statement is not None and (statement.iss, statement.aud) != (envelope.source, envelope.audience):
+        raise Refusal(Code.BATCH_STATEMENT_INVALID, "iss or aud is not the event's")
     if now is None:
         return participant
     if key.revoked_at is not None:

@@ -10,6 +10,7 @@ LinkFault                  base: `str(fault)` is one clear sentence without pers
 |  `- StreamStopped        a record that cannot be verified, or a stretch that cannot be had: stops that stream alone
 |- PassingFault            waiting helps, nothing is lost: what raised it is tried again
 |  |- SpoolFull            the disk or the spool's limit is reached
+|  |- SourceUnreachable    the agency's own system does not answer
 |  `- HubUnreachable       the hub's API does not answer, or answers with an error
 `- ClaimTaken              a name that a request wanted to reserve is reserved: its caller answers the agency
 """
@@ -63,6 +64,10 @@ class StreamStopped(FatalFault):
 
 class SpoolFull(PassingFault):
     """The spool's size limit, or the disk, is reached; nothing of the request was stored."""
+
+
+class SourceUnreachable(PassingFault):
+    """The agency's own system does not answer."""
 
 
 class HubUnreachable(PassingFault):

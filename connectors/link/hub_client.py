@@ -148,4 +148,3 @@ class HubClient:
         if answer.status_code != httpx.codes.OK or len(answer.content) > ANSWER_BYTES_MAX:
             raise HubUnreachable(f"The hub's API answers {path} with status {answer.status_code}.")
         return answer.content
-

@@ -35,9 +35,7 @@ def content_digest(event: NewEvent) -> bytes:
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
-def compose(
-    author: Author, event: NewEvent, *, sequence: int, recorded: datetime, nonce: str
-) -> tuple[bytes, bytes]:
+def compose(author: Author, event: NewEvent, *, sequence: int, recorded: datetime, nonce: str) -> tuple[bytes, bytes]:
     """Return the value bytes of the message and their SHA-256.
 
     Raises Refusal when the hub would refuse it for its form: such a fact must not use up a sequence number.

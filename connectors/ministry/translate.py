@@ -1,0 +1,336 @@
+"""From a row of the register's outbox to an event, and from what came out to a row of its outcome table. Pure.
+
+The register's words are Indonesian and its own; the table below is the whole dictionary. What a value may look like is
+the contract's question, which the spool asks; here only what cannot be found or named is Untranslatable.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from connectors.link.fact import Aside, NewEvent, SpooledFact
+from contracts.events.hub import Receipt
+from contracts.wire.envelope import Envelope
+from contracts.wire.instant import write_instant
+
+MINISTRY = "id.tka.ministry."
+NATIVE_KEY_PREFIX = "outbox/"
+CODE_KIND_UNKNOWN = "row_kind_unknown"
+CODE_MEMBER_MISSING = "row_member_missing"
+CODE_VALUE_UNKNOWN = "row_value_unknown"
+
+_LEVELS = {
+    "staf": "staff",
+    "penyelia": "supervisor",
+    "manajer": "manager",
+    "direktur": "director",
+    "komisaris": "commissioner",
+    "ahli": "expert",
+}
+_PERMIT_KINDS = {"baru": "new", "perpanjangan": "extension", "sementara": "temporary"}
+_RESULTS = {"lulus": "pass", "tidak": "fail"}
+
+# The first prefix that fits names the outcome's kind; heartbeats and bills are the banks' and the link's business.
+_OUTCOME_KINDS = (
+    ("id.tka.hub.payment.", "PEMBAYARAN"),
+    ("id.tka.hub.recommendation.", "REKOMENDASI"),
+    ("id.tka.hub.difference.", "SELISIH"),
+    ("id.tka.hub.sla.", "LAYANAN"),
+    ("id.tka.immigration.", "VISA"),
+)
+RECEIPT_KIND = "TANDA_TERIMA"
+ROW_REFUSED_KIND = "BARIS_DITOLAK"
+
+
+class Untranslatable(Exception):
+    """A row that cannot become an event; `detail` names a member and never a value, which may be a person's."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A row of `register.outbox`; `payload` is its JSON with exact decimals."""
+
+    id: int
+    xact: int
+    at: datetime
+    kind: str
+    application: str
+    payload: Mapping[str, Any]
+
+    @property
+    def native_key(self) -> str:
+        """The register's own identity of this fact."""
+        return f"{NATIVE_KEY_PREFIX}{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """A row for `register.outcome`; the same event always makes the same row."""
+
+    event_id: str
+    kind: str
+    application: str | None
+    billing_code: str | None
+    payload: Mapping[str, Any]
+
+
+class _Native:
+    """A JSON object of the register, whose members are asked for by name."""
+
+    def __init__(self, members: Any, path: str = "") -> None:
+        if not isinstance(members, Mapping):
+            raise Untranslatable(CODE_MEMBER_MISSING, path.rstrip(".") or "payload")
+        self._members, self._path = members, path
+
+    def get(self, name: str) -> Any:
+        if name not in self._members:
+            raise Untranslatable(CODE_MEMBER_MISSING, self._path + name)
+        return self._members[name]
+
+    def text(self, name: str) -> str:
+        value = self.get(name)
+        if not isinstance(value, str):
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
+        return value
+
+    def text_or_none(self, name: str) -> str | None:
+        return None if self.get(name) is None else self.text(name)
+
+    def word(self, name: str, words: Mapping[str, str]) -> str:
+        word = words.get(self.text(name))
+        if word is None:
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
+        return word
+
+    def number(self, name: str) -> int:
+        value = self.get(name)
+        if type(value) is not int:
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
+        return value
+
+    def decimal(self, name: str, places: int) -> str:
+        """Return a number or its text as plain decimals, never rounded."""
+        value = self.get(name)
+        try:
+            exact = Decimal(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else None
+            if exact is None or exact != (rounded := exact.quantize(Decimal(1).scaleb(-places))):
+                raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
+        except InvalidOperation:
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name) from None
+        return f"{rounded:f}"
+
+    def instant(self, name: str) -> str:
+        try:
+            return write_instant(datetime.fromisoformat(self.text(name)))
+        except ValueError:
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name) from None
+
+    def part(self, name: str) -> "_Native":
+        return _Native(self.get(name), f"{self._path}{name}.")
+
+    def parts(self, name: str) -> list["_Native"]:
+        items = self.get(name)
+        if not isinstance(items, list):
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
+        return [_Native(item, f"{self._path}{name}.{place}.") for place, item in enumerate(items)]
+
+
+_Data = dict[str, Any]
+
+
+def _file(native: _Native) -> _Data:
+    """The block that every permit row carries: who handles it, and what is counted."""
+    return {
+        "official": native.text("petugas"),
+        "unit": native.text("unit"),
+        "intermediary": native.text_or_none("perantara"),
+        "worker": native.text("ref_tka"),
+        "kbli": native.text("kbli"),
+        "province": native.text("provinsi"),
+        "regency": native.text("kabupaten"),
+        "position_level": native.word("tingkat_jabatan", _LEVELS),
+        "permit_kind": native.word("jenis", _PERMIT_KINDS),
+        "nationality": native.text("kewarganegaraan"),
+    }
+
+
+def _documents(native: _Native) -> _Data:
+    documents = native.parts("dokumen")
+    return {"documents": [{"code": each.text("kode"), "sha256": each.text("sha256")} for each in documents]}
+
+
+def _post(native: _Native) -> _Data:
+    employer, position = native.part("pemberi_kerja"), native.part("jabatan")
+    return {
+        "employer": {"name": employer.text("nama"), "nib": employer.text("nib"), "npwp": employer.text("npwp")},
+        "position": {"kbji": position.text("kbji"), "title": position.text("nama")},
+        "places": [
+            {"province": each.text("provinsi"), "regency": each.text("kabupaten")} for each in native.parts("lokasi")
+        ],
+        "from": native.text("mulai"),
+        "until": native.text("selesai"),
+        "kanim": native.text("kanim"),
+    }
+
+
+def _submitted(native: _Native) -> _Data:
+    verifier = native.part("verifikator")
+    return {
+        **_documents(native),
+        **_post(native),
+        "application_date": native.text("tanggal"),
+        "status_verifier": {"salt": verifier.text("garam"), "sha256": verifier.text("sha256")},
+    }
+
+
+def _decided(native: _Native) -> _Data:
+    worker = native.part("tka")
+    return {
+        **_post(native),
+        "decision": native.text("nomor_keputusan"),
+        "decided_on": native.text("tanggal_keputusan"),
+        "person": {
+            "name": worker.text("nama"),
+            "birth_date": worker.text("tanggal_lahir"),
+            "nationality": worker.text("kewarganegaraan"),
+            "passport": worker.text("paspor"),
+        },
+    }
+
+
+def _deficiency(native: _Native) -> _Data:
+    missing = native.parts("kurang")
+    return {"missing": [{"code": each.text("kode"), "document": each.text("dokumen")} for each in missing]}
+
+
+def _reason(native: _Native) -> _Data:
+    return {"decision": native.text("nomor_keputusan"), "reason_code": native.text("alasan")}
+
+
+def _extension(native: _Native) -> _Data:
+    return {"previous_decision": native.text("nomor_sebelumnya"), "until": native.text("selesai")}
+
+
+def _answer(native: _Native) -> _Data:
+    return {
+        "number": native.text("nomor_rekomendasi"),
+        "revision": native.number("revisi"),
+        "query_id": native.text("id_pertanyaan"),
+        "answer": native.text("jawaban"),
+    }
+
+
+def _bill(native: _Native) -> _Data:
+    rate = None if native.get("kurs") is None else native.decimal("kurs", 6).rstrip("0")
+    return {
+        "billing_code": native.text("kode_billing"),
+        "amount": native.decimal("jumlah", 2),
+        "currency": native.text("mata_uang"),
+        "usd_amount": native.decimal("jumlah_usd", 2),
+        "fx_rate": f"{rate}0" if rate is not None and rate.endswith(".") else rate,
+        "fx_date": native.text_or_none("tanggal_kurs"),
+        "expires_at": native.instant("berlaku_sampai"),
+        "payer": native.text("pembayar"),
+    }
+
+
+def _bill_cancelled(native: _Native) -> _Data:
+    return {"billing_code": native.text("kode_billing"), "reason_code": native.text("alasan")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How one kind of row is told: the event's name, what it says, and whether it carries the file's block."""
+
+    event: str
+    tell: Callable[[_Native], _Data]
+    with_file: bool = True
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "PERMOHONAN_DIAJUKAN": _Kind("permit.submitted.v1", _submitted),
+    "KEKURANGAN": _Kind("permit.deficiency_notified.v1", _deficiency),
+    "DIAJUKAN_ULANG": _Kind("permit.resubmitted.v1", _documents),
+    "LENGKAP": _Kind("permit.completed.v1", lambda native: {}),
+    "KELAYAKAN": _Kind("permit.feasibility_assessed.v1", lambda native: {"result": native.word("hasil", _RESULTS)}),
+    "TKA_TERVERIFIKASI": _Kind("permit.worker_verified.v1", lambda native: {}),
+    "DISETUJUI": _Kind("permit.approved.v1", _decided),
+    "DIUBAH": _Kind("permit.amended.v1", _decided),
+    "DITOLAK": _Kind("permit.rejected.v1", _reason),
+    "DICABUT": _Kind("permit.revoked.v1", _reason),
+    "KEDALUWARSA": _Kind("permit.expired.v1", lambda native: {}),
+    "PERPANJANGAN": _Kind("extension.requested.v1", _extension),
+    "BERAKHIR": _Kind("employment.ended.v1", lambda native: {"ended_on": native.text("tanggal")}),
+    "PEMBEBASAN": _Kind(
+        "exemption.granted.v1",
+        lambda native: {"class": native.text("golongan"), "legal_basis": native.text("dasar_hukum")},
+    ),
+    "JAWABAN": _Kind("query.answered.v1", _answer),
+    "KODE_BAYAR": _Kind("billing.issued.v1", _bill, with_file=False),
+    "KODE_BAYAR_HANGUS": _Kind(
+        "billing.expired.v1", lambda native: {"billing_code": native.text("kode_billing")}, with_file=False
+    ),
+    "KODE_BAYAR_BATAL": _Kind("billing.cancelled.v1", _bill_cancelled, with_file=False),
+}
+
+
+def translate_row(row: OutboxRow) -> NewEvent:
+    """Return the event that a row tells. Raises Untranslatable."""
+    kind = _KINDS.get(row.kind)
+    if kind is None:
+        raise Untranslatable(CODE_KIND_UNKNOWN, "kind")
+    native = _Native(row.payload)
+    data = {"application": row.application, **(_file(native) if kind.with_file else {}), **kind.tell(native)}
+    return NewEvent(
+        native_key=row.native_key,
+        type=MINISTRY + kind.event,
+        subject=row.application,
+        time=row.at,
+        correlationid=row.application,
+        data=data,
+    )
+
+
+# --- outcomes --------------------------------------------------------------------------------------------------------
+
+
+def outcome_of(envelope: Envelope) -> OutcomeRow | None:
+    """Return the outcome row of an event, or None for one that the register need not know."""
+    kind = next((kind for prefix, kind in _OUTCOME_KINDS if envelope.type.startswith(prefix)), None)
+    if kind is None:
+        return None
+    payload = {"type": envelope.type, "time": write_instant(envelope.time), **envelope.data}
+    application, billing_code = envelope.data.get("application"), envelope.data.get("billing_code")
+    return OutcomeRow(envelope.id, kind, application, billing_code, payload)
+
+
+def refusals_of(event_id: str, receipt: Receipt, facts: Mapping[str, SpooledFact]) -> OutcomeRow | None:
+    """Return the outcome row of a receipt that refuses messages, each with the outbox row it came from, if known."""
+    if not receipt.refused:
+        return None
+    refused = []
+    for each in receipt.refused:
+        fact = None if each.id is None else facts.get(each.id)
+        refused.append({**each.model_dump(), "row": None if fact is None else row_id_of(fact.native_key)})
+    return OutcomeRow(event_id, RECEIPT_KIND, None, None, {"source": receipt.source, "refused": refused})
+
+
+def row_refused(aside: Aside) -> OutcomeRow:
+    """Return the outcome row that tells the register which outbox row could not be published, and why."""
+    row_id = row_id_of(aside.native_key)
+    # A second trouble of the same row (its content was changed later) is told beside the first.
+    event_id = f"row-{row_id}-conflict" if aside.code == "conflict" else f"row-{row_id}"
+    payload = {"row": row_id, "code": aside.code, "detail": aside.detail}
+    return OutcomeRow(event_id, ROW_REFUSED_KIND, None, None, payload)
+
+
+def row_id_of(native_key: str) -> int:
+    """Return the outbox row's number of a native key."""
+    return int(native_key.removeprefix(NATIVE_KEY_PREFIX))
