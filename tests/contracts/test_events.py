@@ -27,7 +27,7 @@ def refused(event_type: str, data: dict[str, Any]) -> Refusal:
 
 def test_every_event_has_a_sample() -> None:
     assert not set(EVENTS) ^ set(SAMPLES)
-    assert all(EVENTS[event_type].TYPE == event_type for event_type in EVENTS)
+    assert all(event_type == EVENTS[event_type].TYPE for event_type in EVENTS)
 
 
 @pytest.mark.parametrize("event_type", SAMPLES)
