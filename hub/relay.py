@@ -14,9 +14,10 @@ Any error but a clean end throws the producer away: aiokafka may otherwise publi
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import asyncpg
 import structlog
@@ -117,9 +118,17 @@ class TopicRelay:
     """Everything that one leader does for one output topic."""
 
     def __init__(
-        self, database: Database, cluster: Cluster, election: Election, topic: str, signer: Signer, health: Health
+        self,
+        database: Database,
+        cluster: Cluster,
+        election: Election,
+        topic: str,
+        signer: Signer,
+        health: Health,
+        discarded: "Discarded",
     ) -> None:
         self.topic = topic
+        self._discarded = discarded
         self._database = database
         self._cluster = cluster
         self._election = election
@@ -177,34 +186,35 @@ class TopicRelay:
             return
         # A leader that lost its lock while it was frozen must not fence the one that took over.
         await self._election.confirm()
-        producer = await self._start_producer()
         sent = 0
         try:
-            self._positions = await self._read_positions(producer)
-            shipment = await self._prepare(self._positions)
-            while not self._stopping:
-                if not shipment:
-                    await self._wait_for_news()
-                    shipment = await self._prepare(self._positions)
-                    continue
-                # The next shipment is read and signed while Kafka commits this one.
-                upcoming = asyncio.create_task(self._prepare(shipment.reached))
-                try:
-                    await self._publish_in_time(producer, shipment)
-                except BaseException:
-                    upcoming.cancel()
-                    await asyncio.wait({upcoming})
-                    raise
-                sent += len(shipment)
-                await self._settle(shipment)
-                shipment = await upcoming
+            async with self._producer() as producer:
+                self._positions = await self._read_positions()
+                shipment = await self._prepare(self._positions)
+                while not self._stopping:
+                    if shipment:
+                        published, shipment = shipment, await self._send_on(producer, shipment)
+                        sent += len(published)
+                    else:
+                        await self._wait_for_news()
+                        shipment = await self._prepare(self._positions)
         except TRANSIENT as error:
             if not sent:
                 raise
             metrics.RELAY_RECYCLED.labels(self.topic).inc()
             log.warning("relay.producer_discarded", topic=self.topic, reason=_name(error))
+
+    async def _send_on(self, producer: AIOKafkaProducer, shipment: Shipment) -> Shipment:
+        """Publish a shipment, and return the next, which is read and signed while Kafka commits this one."""
+        upcoming = asyncio.create_task(self._prepare(shipment.reached))
+        try:
+            await self._publish_in_time(producer, shipment)
+            await self._settle(shipment)
+            return await upcoming
         finally:
-            await discard(producer)
+            upcoming.cancel()
+            await asyncio.wait({upcoming})
+            _heed(upcoming)
 
     async def _wait_for_news(self) -> None:
         try:
@@ -215,8 +225,9 @@ class TopicRelay:
         finally:
             self._news.clear()
 
-    async def _start_producer(self) -> AIOKafkaProducer:
-        """Return a started producer, which fences all earlier ones of this topic. Raises TopicMissing, RelayStalled."""
+    @asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        """Give a started producer, which fences all earlier ones of this topic. Raises RelayStalled."""
         physical = self._cluster.physical(self.topic)
         producer = AIOKafkaProducer(
             bootstrap_servers=self._cluster.bootstrap,
@@ -228,21 +239,20 @@ class TopicRelay:
             max_batch_size=BATCH_BYTES_MAX,
             compression_type="zstd",
         )
-        start = asyncio.create_task(producer.start())
+        starting = asyncio.create_task(producer.start())
         try:
-            await asyncio.wait({start}, timeout=START_TIMEOUT_S)
-            if not start.done():
+            await asyncio.wait({starting}, timeout=START_TIMEOUT_S)
+            if not starting.done():
                 raise RelayStalled("Kafka did not let the producer start in time.")
-            start.result()
-        except BaseException:
-            await discard(producer)
-            raise
-        return producer
+            starting.result()
+            yield producer
+        finally:
+            await self._discarded.take(producer, starting)
 
-    async def _read_positions(self, producer: AIOKafkaProducer) -> dict[int, int]:
+    async def _read_positions(self) -> dict[int, int]:
         """Return the last seq that Kafka holds of each partition. Raises RelayRefused, TopicMissing."""
         wanted = self._signer.registry.topics[self.topic]
-        offsets, found = await self._fetch_offsets(producer, wanted)
+        offsets, found = await self._fetch_offsets(wanted)
         if found < wanted:
             raise TopicMissing(f"Topic {self.topic} has {found} of its {wanted} partitions: run `hub topics apply`.")
         async with self._database.connection() as connection:
@@ -257,7 +267,7 @@ class TopicRelay:
             metrics.RELAY_POSITION.labels(self.topic, str(partition)).set(position)
         return positions
 
-    async def _fetch_offsets(self, producer: AIOKafkaProducer, wanted: int) -> tuple[dict[int, int], int]:
+    async def _fetch_offsets(self, wanted: int) -> tuple[dict[int, int], int]:
         """Return the group's positions by partition, and how many partitions the topic has (0: it does not exist)."""
         physical = self._cluster.physical(self.topic)
         admin = AIOKafkaAdminClient(
@@ -354,19 +364,40 @@ def fill_batches(create: "Callable[[], BatchBuilder]", rows: list[OutboxRow]) ->
     return batches
 
 
-async def discard(producer: AIOKafkaProducer) -> None:
-    """Give a producer up, whatever state it is in, within a bounded time."""
-    stopping = asyncio.create_task(producer.stop())
-    await asyncio.wait({stopping}, timeout=DISCARD_TIMEOUT_S)
-    if not stopping.done():
-        # stop() waits for batches that may never be delivered; without connections its tasks come to their end.
-        await producer.client.close()
-    stopping.add_done_callback(_heed)
+class Discarded:
+    """Producers that were given up, until their tasks and connections have come to an end."""
+
+    def __init__(self) -> None:
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def take(self, producer: AIOKafkaProducer, starting: "asyncio.Task[None]") -> None:
+        """Give a producer up, whatever state it is in. Goes on by itself if the caller is cancelled meanwhile."""
+        ending = asyncio.create_task(self._end(producer, starting))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        await asyncio.shield(ending)
+
+    async def settle(self) -> None:
+        """Wait until all of them have ended."""
+        if self._endings:
+            await asyncio.wait(self._endings)
+
+    async def _end(self, producer: AIOKafkaProducer, starting: "asyncio.Task[None]") -> None:
+        starting.cancel()
+        await asyncio.wait({starting}, timeout=DISCARD_TIMEOUT_S)
+        _heed(starting)
+        stopping = asyncio.create_task(producer.stop())
+        await asyncio.wait({stopping}, timeout=DISCARD_TIMEOUT_S)
+        if not stopping.done():
+            # stop() waits for batches that may never be delivered; without connections its tasks come to their end.
+            await producer.client.close()
+            await asyncio.wait({stopping}, timeout=DISCARD_TIMEOUT_S)
+        stopping.add_done_callback(_heed)
 
 
-def _heed(task: "asyncio.Task[None]") -> None:
+def _heed(task: "asyncio.Task[Any]") -> None:
     """Take a task's error, so that it is told here and not by the collector of garbage."""
-    if not task.cancelled() and (error := task.exception()) is not None:
+    if task.done() and not task.cancelled() and (error := task.exception()) is not None:
         log.info("relay.left_behind", reason=_name(error))
 
 
@@ -386,6 +417,7 @@ class Relay:
         self._registry = registry
         self._signer = signer
         self._health = health
+        self._discarded = Discarded()
         self._wake = asyncio.Event()
         self._running: dict[str, tuple[TopicRelay, asyncio.Task[None]]] = {}
 
@@ -423,6 +455,7 @@ class Relay:
             # Without the locks, or after an error, the topics end at once; the next leader's producer fences them.
             await self._cut_off()
             await election.close()
+            await self._discarded.settle()
 
     async def _share_out(self, election: Election) -> None:
         """Give back what exceeds this relay's share of the topics, take what is free up to it."""
@@ -440,7 +473,7 @@ class Relay:
                 self._start_topic(topic, election)
 
     def _start_topic(self, topic: str, election: Election) -> None:
-        relay = TopicRelay(self._database, self._cluster, election, topic, self._signer, self._health)
+        relay = TopicRelay(self._database, self._cluster, election, topic, self._signer, self._health, self._discarded)
         self._running[topic] = relay, asyncio.create_task(relay.run(), name=relay.part)
         log.info("relay.leading", topic=topic)
 

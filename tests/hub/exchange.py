@@ -96,7 +96,7 @@ class Sender:
     def _record(self, value: bytes, headers: Any, **others: Any) -> Record:
         subject = str(json.loads(value)["subject"])
         append_ms = int(datetime.now(UTC).timestamp() * 1000)
-        fields = {"topic": f"from.{self.participant}", "partition": 0, "offset": 0, "key": subject.encode()}
+        fields: dict[str, Any] = {"topic": f"from.{self.participant}", "partition": 0, "offset": 0, "key": subject.encode()}
         return Record(**fields | {"value": value, "headers": headers, "append_time_ms": append_ms} | others)
 
 

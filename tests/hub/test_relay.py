@@ -79,7 +79,12 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     patiently = AsyncRetrying(
         stop=stop_after_delay(PATIENCE_S), wait=wait_fixed(0.05), retry=retry_if_result(lambda held: not held)
     )
-    await patiently(condition)
+
+    # tenacity awaits what it can see to be a coroutine function, which a lambda that returns a coroutine is not.
+    async def look() -> bool:
+        return await condition()
+
+    await patiently(look)
 
 
 @asynccontextmanager

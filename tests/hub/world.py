@@ -123,9 +123,10 @@ async def fill_inbox(dsn: str, first: int, values: list[bytes], jws: str, proofs
     now = datetime.now(UTC)
     fixed = (now, now, now, 0, "T", "https://bri.example/tka", "t", "bri", "kid", "S", jws)
     indices = range(first, first + len(values))
+    no_proofs: list[str | None] = [None] * len(values)
     rows = [
         (*fixed, index, index, index, f"id-{index}", hashlib.sha256(value).digest(), value, proof)
-        for index, value, proof in zip(indices, values, proofs or [None] * len(values), strict=True)
+        for index, value, proof in zip(indices, values, proofs or no_proofs, strict=True)
     ]
     columns = (
         *("time", "append_time", "received_at", "partition", "topic_id", "source", "type", "participant", "kid"),
