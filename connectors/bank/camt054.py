@@ -32,6 +32,7 @@ FILE_REASONS: Final = {
     "malformed": "the file is not well-formed XML",
     "not_camt_054": "the file is not a camt.054 message",
     "version_unsupported": "the file is a camt.054 of a version that is not read (.02 to .13 are)",
+    "too_large": "the file is larger than one gigabyte",
     "too_many_entries": f"the file has more than {POSITION_MAX} entries, or one of them more than as many details",
 }
 

@@ -239,9 +239,9 @@ def _fault(entry: Entry, notification: Notification, verdicts: Sequence[tuple[Co
     sum_fault = _sum_fault(entry)
     if sum_fault is not None:
         return sum_fault
-    if not _is_identifier(notification.account):
+    if not is_identifier(notification.account):
         return "account_unusable"
-    if not _is_identifier(notification.id):
+    if not is_identifier(notification.id):
         return "notification_id_unusable"
     return _booking_date(entry)[1]
 
@@ -321,6 +321,6 @@ def read_date_time(written: str) -> datetime | None:
         return None
 
 
-def _is_identifier(text: str | None) -> bool:
+def is_identifier(text: str | None) -> bool:
     """Tell whether this can be an identity: printable ASCII, not too long."""
     return text is not None and len(text) <= IDENTIFIER_CHARACTERS_MAX and bool(_IDENTIFIER.fullmatch(text))

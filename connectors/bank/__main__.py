@@ -1,0 +1,134 @@
+"""`python -m connectors.bank run | check | check-signatures FILE | read-statement FILE`."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from fastapi import APIRouter
+
+from connectors.bank import snap
+from connectors.bank.book import BankBook
+from connectors.bank.camt054 import StatementRefused, read_transactions
+from connectors.bank.entry import Transaction
+from connectors.bank.notifications import NotificationDoor
+from connectors.bank.profile import read_profile
+from connectors.bank.settings import BankSettings
+from connectors.bank.statements import StatementFolder, check_folder, judge_statement
+from connectors.link.check import EXIT_OK, EXIT_SETTINGS, EXIT_WRONG, Finding
+from connectors.link.command import make_command
+from connectors.link.fault import SettingsFault
+from connectors.link.service import Agency, Join, Link
+
+
+def join_bank(settings: BankSettings) -> Join:
+    """Return what joins this bank to the link; raise SettingsFault when its profile or folder cannot be used."""
+
+    @asynccontextmanager
+    async def join(link: Link) -> AsyncIterator[Agency]:
+        profile, key = read_profile(settings.snap_profile_file)
+        check_folder(settings.statement_dir)
+        metrics = link.metrics.collected
+        door = NotificationDoor(link.spool, profile, key, link.clock, metrics)
+        folder = StatementFolder(settings.statement_dir, link.spool, profile.bank_code, settings.spool_dir, metrics)
+        book = BankBook(link.spool, profile, link.author.source)
+        routes = APIRouter()
+        routes.include_router(door.routes())
+        routes.include_router(book.routes())
+        yield Agency(
+            handle=book.handle, tasks={"statements": folder.run, "notifications": door.forget_old}, routes=routes
+        )
+
+    return join
+
+
+async def check_bank(settings: BankSettings) -> AsyncIterator[Finding]:
+    """Look at the bank's profile and at its folder."""
+    try:
+        profile, _ = read_profile(settings.snap_profile_file)
+        yield Finding("SNAP profile", "ok", f"The profile of bank {profile.bank_code} and the bank's key can be used.")
+    except SettingsFault as fault:
+        yield Finding("SNAP profile", "settings", str(fault))
+    try:
+        check_folder(settings.statement_dir)
+        yield Finding("statement folder", "ok", "Files can be taken from the statement folder.")
+    except SettingsFault as fault:
+        yield Finding("statement folder", "settings", str(fault))
+
+
+app = make_command("a bank", BankSettings.read, join_bank, check_bank)
+
+_File = Annotated[Path, typer.Argument(metavar="FILE")]
+
+
+@app.command()
+def check_signatures(file: _File) -> None:
+    """Judge the SNAP signature vectors of FILE; print one JSON object a line: id, verifies, reason.
+
+    Exit codes: 0 every vector came out as it says, 1 one did not, 2 the file cannot be read.
+    """
+    try:
+        vectors = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        _stop(f"{file} cannot be read as JSON: {type(error).__name__}.")
+    if not isinstance(vectors, list) or not all(isinstance(vector, dict) for vector in vectors):
+        _stop(f"{file} is not a JSON list of vectors.")
+    as_said = True
+    for vector in vectors:
+        verdict = snap.judge_vector(vector)
+        as_said = as_said and vector.get("verifies", verdict.verifies) is verdict.verifies
+        _print({"id": verdict.id, "verifies": verdict.verifies, "reason": verdict.reason})
+    raise typer.Exit(EXIT_OK if as_said else EXIT_WRONG)
+
+
+@app.command()
+def read_statement(file: _File) -> None:
+    """Read a camt.054 statement and publish nothing; print one JSON object a line: the file, then each transaction.
+
+    Exit codes: 0 everything was read, 1 the file or some of its entries were refused, 2 the file cannot be opened.
+    """
+    try:
+        with file.open("rb") as source:
+            judgement = judge_statement(source)
+            _print({"file": file.name, "verdict": judgement.verdict, "reason": judgement.reason})
+            if judgement.verdict != "refused":
+                source.seek(0)
+                for line in _lines(read_transactions(source)):
+                    _print(line)
+    except OSError as error:
+        _stop(f"{file} cannot be read: {error.strerror}.")
+    except StatementRefused as refusal:
+        _stop(f"{file} changed while it was read: {refusal}.")
+    raise typer.Exit(EXIT_OK if judgement.verdict == "accepted" else EXIT_WRONG)
+
+
+def _lines(transactions: Iterator[Transaction]) -> Iterator[dict[str, Any]]:
+    for each in transactions:
+        yield {
+            "entry": each.entry,
+            "detail": each.detail,
+            "counts": each.counts,
+            "reason": each.reason,
+            "amount": each.amount,
+            "currency": each.currency,
+            "booking_date": each.booking_date,
+            "references": list(each.references),
+            "billing_code": each.billing_code,
+            "bank_reference": each.bank_reference,
+        }
+
+
+def _print(line: dict[str, Any]) -> None:
+    print(json.dumps(line, ensure_ascii=False))
+
+
+def _stop(sentence: str) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    raise typer.Exit(EXIT_SETTINGS)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,296 @@
+"""The folder into which the bank drops its statements: each file is taken once, whole or not at all.
+
+    NAME.xml.part                 still being delivered: left alone
+    NAME.xml                      judged, put into the spool, then moved
+    done/NAME.xml                 taken; NAME.xml.reason.txt beside it names entries that were refused
+    refused/NAME.xml              nothing of it counts; NAME.xml.reason.txt beside it says why
+
+What is judged is a private copy, and what is taken is that copy: the bank may write on while it is read. A file that
+needs several transactions is finished from the copy after a crash, before anything else. Nothing is deleted.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final, Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from connectors.bank.camt054 import FILE_REASONS, StatementRefused, read_transactions
+from connectors.bank.entry import REFUSED_REASONS, Transaction
+from connectors.bank.translate import statement_payment
+from connectors.link import failpoint
+from connectors.link.fact import Aside, NewEvent, Put
+from connectors.link.fault import SettingsFault, SpoolFull
+from connectors.link.retry import where
+from connectors.link.spool import Spool
+
+POLL_S: Final = 0.5
+FULL_PAUSE_S: Final = 15.0
+#: A file that ends too early may still be growing: it is refused only when it has been still for so long.
+STILL_S: Final = 3.0
+FACTS_IN_ONE_PUT_MAX: Final = 500
+FAULTS_SHOWN_MAX: Final = 1_000
+STATEMENT_BYTES_MAX: Final = 1024**3
+UNFINISHED_SUFFIXES: Final = (".part", ".filepart", ".tmp")
+
+_TAKING_NOTE = "statement/taking"
+_COPY_NAME = "statement.taking"
+_GROWING = frozenset(("empty", "truncated"))
+
+Verdict = Literal["accepted", "entries_refused", "refused"]
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a whole file comes to. `faults` are the first refused transactions, each as one line of text."""
+
+    verdict: Verdict
+    reason: str | None
+    transactions: int = 0
+    refused: int = 0
+    faults: tuple[str, ...] = ()
+
+
+def judge_statement(source: BinaryIO) -> Judgement:
+    """Read a statement to its end and say what it comes to."""
+    transactions = refused = 0
+    faults: list[str] = []
+    try:
+        for transaction in read_transactions(source):
+            transactions += 1
+            if transaction.counts == "refused":
+                refused += 1
+                if len(faults) < FAULTS_SHOWN_MAX:
+                    faults.append(describe_fault(transaction))
+    except StatementRefused as refusal:
+        return Judgement("refused", refusal.reason)
+    if refused:
+        return Judgement(
+            "entries_refused", f"{refused} of {transactions} transactions", transactions, refused, tuple(faults)
+        )
+    return Judgement("accepted", None, transactions)
+
+
+def describe_fault(transaction: Transaction) -> str:
+    """Return one line that names a refused transaction and why, without what it says of anybody."""
+    reason = transaction.reason or ""
+    place = f"entry {transaction.entry}" + (f" detail {transaction.detail}" if transaction.detail else "")
+    return f"{place}: {reason}: {REFUSED_REASONS.get(reason, reason)}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise SettingsFault unless files can be moved out of this folder."""
+    if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise SettingsFault(f"STATEMENT_DIR {folder} is no folder that this process may read and write.")
+
+
+#: Which file, and which version of it: inode, size in bytes, time of change in nanoseconds.
+_State = tuple[int, int, int]
+
+
+def _state_of(found: os.stat_result) -> _State:
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class StatementFolder:
+    """Takes the statements of one folder into one spool."""
+
+    def __init__(self, folder: Path, spool: Spool, bank_code: str, private: Path, metrics: CollectorRegistry) -> None:
+        self._folder = folder
+        self._spool = spool
+        self._bank_code = bank_code
+        self._copy = private / _COPY_NAME
+        self._seen: dict[str, tuple[_State, float]] = {}
+        self._files = Counter(
+            "tkahub_connector_statements", "Statement files, by what became of them", ["verdict"], registry=metrics
+        )
+
+    async def run(self) -> None:
+        """Watch the folder until cancelled."""
+        while True:
+            try:
+                await self.scan()
+                await asyncio.sleep(POLL_S)
+            except SpoolFull as fault:
+                _log.warning("the statements wait", why=str(fault))
+                await asyncio.sleep(FULL_PAUSE_S)
+
+    async def scan(self) -> int:
+        """Take every file that stands in the folder now, by name; return how many were moved away."""
+        await self._finish_taking()
+        names = await asyncio.to_thread(self._standing)
+        self._seen = {name: seen for name, seen in self._seen.items() if name in names}
+        moved = 0
+        for name in names:
+            try:
+                moved += await self._take(name)
+            except OSError as error:
+                # One file that cannot be read or moved must not hold up those behind it.
+                self._files.labels("unreadable").inc()
+                _log.error("a statement cannot be read or moved", file=name, error=where(error))
+        return moved
+
+    def _standing(self) -> list[str]:
+        """Return the names of the files to take, in order: finished, visible, and themselves files."""
+        with os.scandir(self._folder) as entries:
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.is_file(follow_symlinks=False)
+                and not entry.name.startswith(".")
+                and not entry.name.lower().endswith(UNFINISHED_SUFFIXES)
+            )
+
+    async def _take(self, name: str) -> bool:
+        """Judge one file, put what counts into the spool, move the file; return False when it has to wait."""
+        try:
+            judgement, state = await asyncio.to_thread(self._copy_and_judge, self._folder / name)
+        except FileNotFoundError:
+            return False
+        if judgement.reason in _GROWING and not self._is_still(name, state):
+            return False
+        if judgement.verdict == "refused":
+            reason = judgement.reason or ""
+            await self._spool.put(aside=[Aside(f"statement/{name}", reason, FILE_REASONS[reason])])
+            text: str | None = f"refused: {reason}: {FILE_REASONS[reason]}\n"
+        else:
+            text = _reason_text(judgement, await self._put(name))
+        failpoint.reach("statement.before_move")
+        folder = "refused" if judgement.verdict == "refused" else "done"
+        moved = await asyncio.to_thread(self._move, name, state, folder, text)
+        failpoint.reach("statement.after_move")
+        self._files.labels(judgement.verdict).inc()
+        _log.info("statement", file=name, verdict=judgement.verdict, reason=judgement.reason)
+        return moved
+
+    def _copy_and_judge(self, file: Path) -> tuple[Judgement, _State]:
+        """Copy the file to where only this connector writes, and judge the copy; also return which file that was."""
+        with file.open("rb") as source:
+            state = _state_of(os.fstat(source.fileno()))
+            if state[1] > STATEMENT_BYTES_MAX:
+                return Judgement("refused", "too_large"), state
+            with self._copy.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        with self._copy.open("rb") as copied:
+            return judge_statement(copied), state
+
+    def _is_still(self, name: str, state: _State) -> bool:
+        """Tell whether the file has been the same for STILL_S."""
+        now_s = asyncio.get_running_loop().time()
+        seen, since_s = self._seen.get(name, (None, now_s))
+        if seen != state:
+            self._seen[name] = (state, now_s)
+            return False
+        return now_s - since_s >= STILL_S
+
+    async def _put(self, name: str) -> list[str]:
+        """Put the copy's transactions into the spool; return a line for each one that conflicts with an earlier one.
+
+        Other callers' facts may go between two parts. The note says, from the first part to the last, that the copy is
+        being taken.
+        """
+        digest = await asyncio.to_thread(self._copy_digest)
+        parts = _parts(self._copy, digest, self._bank_code)
+        conflicts: list[str] = []
+        part = await asyncio.to_thread(next, parts, None)
+        while part is not None:
+            following = await asyncio.to_thread(next, parts, None)
+            note = None if following is None else json.dumps({"name": name, "sha256": digest})
+            failpoint.reach("statement.before_put")
+            puts = await self._spool.put(part.facts, aside=part.aside, notes={_TAKING_NOTE: note})
+            conflicts += _conflicts(part.facts, puts)
+            part = following
+        return conflicts
+
+    async def _finish_taking(self) -> None:
+        """Finish the file of which a part was put before a crash."""
+        note = await self._spool.note(_TAKING_NOTE)
+        if note is None:
+            return
+        taking = json.loads(note)
+        if self._copy.exists() and await asyncio.to_thread(self._copy_digest) == taking["sha256"]:
+            await self._put(taking["name"])
+            return
+        lost = Aside(f"statement/{taking['name']}", "copy_lost", "a part was taken, and the copy of the rest is gone")
+        await self._spool.put(aside=[lost], notes={_TAKING_NOTE: None})
+
+    def _copy_digest(self) -> str:
+        with self._copy.open("rb") as copy:
+            return hashlib.file_digest(copy, "sha256").hexdigest()
+
+    def _move(self, name: str, state: _State, folder: str, text: str | None) -> bool:
+        """Move the file to a name that is free there, its reason first, so that none lacks one.
+
+        Return False when another file has taken its place since it was copied: that one is still to be taken.
+        """
+        source = self._folder / name
+        if _state_of(source.stat()) != state:
+            return False
+        target_folder = self._folder / folder
+        target_folder.mkdir(exist_ok=True)
+        target = target_folder / name
+        number = 1
+        while target.exists():
+            number += 1
+            target = target_folder / f"{Path(name).stem}.{number}{Path(name).suffix}"
+        if text is not None:
+            target.with_name(f"{target.name}.reason.txt").write_text(text, encoding="utf-8")
+        source.rename(target)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    facts: list[NewEvent]
+    aside: list[Aside]
+
+
+def _parts(copy: Path, digest: str, bank_code: str) -> Iterator[_Part]:
+    """Yield what a judged statement puts into the spool, in parts that hold up nobody for long; at least one part."""
+    with copy.open("rb") as source:
+        transactions = (each for each in read_transactions(source) if each.counts != "no")
+        while True:
+            some = list(islice(transactions, FACTS_IN_ONE_PUT_MAX))
+            facts = [statement_payment(each, bank_code) for each in some if each.counts != "refused"]
+            aside = [_aside(each, digest) for each in some if each.counts == "refused"]
+            yield _Part(facts, aside)
+            if len(some) < FACTS_IN_ONE_PUT_MAX:
+                return
+
+
+def _aside(transaction: Transaction, digest: str) -> Aside:
+    """Return a refused transaction as the spool keeps it, named by the file's digest and its place."""
+    key = f"statement/{digest}/{transaction.entry}/{transaction.detail or 0}"
+    return Aside(key, transaction.reason or "", describe_fault(transaction))
+
+
+def _conflicts(facts: list[NewEvent], puts: list[Put]) -> list[str]:
+    return [
+        f"entry {fact.data['entry']} detail {fact.data['detail']} of its notification: {put.outcome}: {put.detail}"
+        for fact, put in zip(facts, puts, strict=True)
+        if put.outcome in ("conflict", "unfit")
+    ]
+
+
+def _reason_text(judgement: Judgement, conflicts: list[str]) -> str | None:
+    """Return what stands beside a file that was taken, or None when there is nothing to say."""
+    if judgement.verdict == "accepted" and not conflicts:
+        return None
+    lines = [
+        f"{judgement.verdict}: {judgement.reason or 'conflicts'}",
+        *judgement.faults,
+        *conflicts[:FAULTS_SHOWN_MAX],
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Immigration's connector: delivers verified recommendations into the visa system, and publishes what it answers."""
