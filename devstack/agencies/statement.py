@@ -55,6 +55,10 @@ def _add_entry(notification: ElementTree.Element, report: Report) -> None:
     references = _add(details, "Refs")
     _add(references, "AcctSvcrRef", report.reference)
     _add(references, "EndToEndId", "NOTPROVIDED")
+    if report.ntpn is not None:
+        own = _add(references, "Prtry")
+        _add(own, "Tp", "NTPN")
+        _add(own, "Ref", report.ntpn)
     _add(details, "Amt", amount, Ccy=report.currency)
     _add(details, "CdtDbtInd", direction)
     if report.billing_code is not None:

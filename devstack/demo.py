@@ -1,0 +1,198 @@
+"""A day of the exchange on real Kafka and real PostgreSQL, with trouble made on purpose.
+
+    python -m devstack.demo          runs it; exit code 0 only if everything expected was seen and nothing else
+    python -m devstack.demo down     ends what KEEP=1 left running
+
+Environment: APPLICATIONS (60), SEED (2012), KEEP (1: leave everything running), DEVSTACK, KAFKA_BOOTSTRAP and
+DATABASE_URL as in `devstack.choice`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from aiokafka import AIOKafkaProducer
+from rich.console import Console
+
+from devstack.agencies.scenario import APPLICATIONS_MIN, write_day
+from devstack.demonstration import report
+from devstack.demonstration.cast import Cast, call_cast, provide_services, write_environment
+from devstack.demonstration.observation import Tables, Watcher
+from devstack.demonstration.performance import Performance
+from devstack.demonstration.progress import Progress
+from devstack.demonstration.remains import find_running, is_running, take_down, write_state
+from devstack.demonstration.stage import Stage
+from devstack.demonstration.troubles import Ledger, SecondHand
+from devstack.kafka import start_kafka
+from devstack.postgres import start_postgres
+from devstack.processes import StackError
+from devstack.run import Run
+from devstack.stack import Stack
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FOLDER = REPOSITORY / "build" / "demo"
+APPLICATIONS_DEFAULT = 60
+SEED_DEFAULT = 2012
+EXIT_DIFFERENT, EXIT_WRONG_USE, EXIT_STACK = 1, 2, 3
+LEFT_BEHIND = "processes left behind"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the demo, or end a kept one. Exit codes: 0 as expected, 1 differences, 2 wrong use, 3 something broke."""
+    console = Console()
+    try:
+        if arguments == ["down"]:
+            console.print(take_down(FOLDER))
+            return 0
+        applications, seed = _read_number("APPLICATIONS", APPLICATIONS_DEFAULT), _read_number("SEED", SEED_DEFAULT)
+        if arguments or applications < APPLICATIONS_MIN:
+            console.print(f"Usage: python -m devstack.demo [down], with APPLICATIONS at least {APPLICATIONS_MIN}.")
+            return EXIT_WRONG_USE
+        if is_running(FOLDER):
+            console.print("A demo that was kept is still running; end it with: make down")
+            return EXIT_WRONG_USE
+        return asyncio.run(_run(console, applications, seed, keep=os.environ.get("KEEP") == "1"))
+    except ValueError as error:
+        console.print(str(error))
+        return EXIT_WRONG_USE
+    except (StackError, ExceptionGroup) as error:
+        console.print(f"[bold red]{_first_sentence(error)}[/]", highlight=False, markup=True)
+        console.print(f"The logs of all processes are in {FOLDER.relative_to(REPOSITORY) / 'logs'}.")
+        return EXIT_STACK
+    except asyncio.CancelledError:
+        return EXIT_STACK
+
+
+def _read_number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal():
+        raise ValueError(f"{name} is {text!r}, but it must be a whole number.")
+    return int(text)
+
+
+def _first_sentence(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}" if not isinstance(error, StackError) else str(error)
+
+
+async def _run(console: Console, applications: int, seed: int, keep: bool) -> int:
+    began_s = time.monotonic()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    console.print(f"TKA Exchange Hub: {applications} applications, seed {seed}, files in build/demo")
+    with _set_up_stack(console, keep) as stack:
+        cast = call_cast(provide_services(stack), FOLDER, seed, applications)
+        expected, seen = await _perform(console, cast, stack, began_s)
+        processes = find_running(stack.run.children)
+        if keep:
+            write_state(FOLDER, stack)
+    if not keep:
+        expected[LEFT_BEHIND], seen[LEFT_BEHIND] = 0, len(_still_alive(processes))
+    (FOLDER / "summary.json").write_text(json.dumps({"expected": expected, "seen": seen}, indent=1))
+    differences = report.show_comparison(console, expected, seen)
+    verdict = "[bold green]As expected.[/]" if not differences else f"[bold red]{differences} lines differ.[/]"
+    console.print(f"{verdict} {time.monotonic() - began_s:.1f} s in all.")
+    if keep:
+        console.print("Everything is still running: `. build/demo/env`, then look around; `make down` ends it.")
+    return EXIT_DIFFERENT if differences else 0
+
+
+@contextlib.contextmanager
+def _set_up_stack(console: Console, keep: bool) -> "Any":
+    run = Run(keep=keep, say=console.print)
+    run.children.log_dir = FOLDER / "logs"
+    stack: Stack | None = None
+    try:
+        kafka = start_kafka(run, wait=False)
+        postgres = start_postgres(run)
+        stack = Stack(run, kafka, postgres)
+        kafka.wait_until_ready()
+        yield stack
+    except BaseException:
+        # A run that failed is never kept: what it left running could not be told from what it should be.
+        _close(run, stack)
+        raise
+    if not keep:
+        _close(run, stack)
+
+
+def _close(run: Run, stack: Stack | None) -> None:
+    """End the exchange's processes all at once, since each takes a moment, then the services under them."""
+    services = {"postgres", *(f"kafka-{number}" for number in range(1, 4))}
+    for child in run.children.list_alive():
+        if child.name not in services:
+            child.send(signal.SIGTERM)
+    if stack is not None:
+        stack.close()
+    else:
+        run.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_eyes(cast: Cast) -> AsyncIterator[tuple[Watcher, Tables, AIOKafkaProducer]]:
+    producer = AIOKafkaProducer(bootstrap_servers=cast.services.bootstrap, acks="all", enable_idempotence=True)
+    async with Watcher(cast) as watcher, Tables.open(cast) as tables:
+        await producer.start()
+        try:
+            yield watcher, tables, producer
+        finally:
+            await producer.stop()
+
+
+async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -> tuple[dict[str, int], dict[str, int]]:
+    day, ledger = write_day(cast.seed, cast.applications, cast.start), Ledger()
+    (FOLDER / "env").write_text(write_environment(cast))
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began_s:5.1f} s[/]  {text}", highlight=False)
+
+    async with httpx.AsyncClient() as client:
+        stage = Stage(cast, stack.run.children, REPOSITORY, client)
+        await _set_stage(stage, say)
+        async with _open_eyes(cast) as (watcher, tables, producer):
+            hand = SecondHand(cast, producer, ledger)
+            performance = Performance(stage, day, watcher, tables, hand, ledger, say)
+            async with Progress(console, stage, day, tables).shown():
+                await performance.perform()
+                say("Waiting until everything has come to rest")
+                expected, seen = await performance.settle()
+                await stage.run_hub("fsck", "--json")
+                say("hub fsck: every case, refolded from the inbox in log order, equals the stored one")
+            steps = await report.follow(cast, day, await stage.read_books(), watcher, tables)
+            report.show_steps(console, *steps)
+    return expected, seen
+
+
+async def _set_stage(stage: Stage, say: "Any") -> None:
+    agencies = [name for name in stage.names if name.startswith("agency-")]
+    stage.start(*agencies)
+    await stage.run_hub("migrate")
+    registry = str(stage.cast.folder / "registry.json")
+    await stage.run_hub("participants", "add", registry, "--root-key", str(stage.cast.root.file))
+    await stage.run_hub("topics", "apply")
+    say("The database is migrated, the registry signed, the topics made")
+    stage.start(*(name for name in stage.names if name not in agencies))
+    await stage.wait_ready(*stage.names)
+    say(f"{len(stage.names)} processes are ready")
+
+
+def _still_alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The parts of the demo: cast, stage, troubles, observation, ledger, report."""

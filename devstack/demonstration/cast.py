@@ -1,0 +1,345 @@
+"""Who takes part in the demo: keys, the registry's document, databases, ports, and each process's own settings."""
+
+import json
+import os
+import secrets
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from devstack.agencies.scenario import write_instant
+from devstack.demonstration.keys import SigningKey, make_key, make_rsa_key
+from devstack.ports import LOCALHOST, find_free_ports
+from devstack.stack import Stack
+
+ENVIRONMENT = "demo"
+LOG_ORIGIN = "hub.example/demo"
+BANK_CODES = {"bri": "002", "mandiri": "008"}
+ALGORITHMS = {"ministry": "Ed25519", "bri": "Ed25519", "mandiri": "ES256", "immigration": "Ed25519", "hub": "Ed25519"}
+AGENCIES = ("ministry", "bri", "mandiri", "immigration")
+BRANCH_SOURCE = "https://bri.example/tka/cabang"
+UNKNOWN_CONTRACT = "id.tka.bank.payment.received.v2"
+INTAKES = 2
+KEY_VALIDITY = timedelta(days=365)
+
+# Short, so that a run of half a minute sees what takes minutes or a day in service.
+LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 15, "unmatched_s": 6, "heartbeat_s": 2}
+TOPICS = {
+    **{f"from.{agency}": 2 for agency in AGENCIES},
+    **{f"to.{agency}": 1 for agency in AGENCIES},
+    "recommendations": 2,
+}
+MINISTRY_TYPES = (
+    *("permit.submitted", "permit.deficiency_notified", "permit.resubmitted", "permit.completed"),
+    *("permit.feasibility_assessed", "permit.worker_verified", "permit.approved", "permit.amended"),
+    *("permit.rejected", "permit.revoked", "permit.expired", "extension.requested", "employment.ended"),
+    *("exemption.granted", "query.answered", "billing.issued", "billing.expired", "billing.cancelled"),
+    "difference.explained",
+)
+BANK_TYPES = ("payment.received", "payment.booked", "payment.reversed", "difference.explained")
+IMMIGRATION_TYPES = (
+    *("recommendation.acknowledged", "recommendation.queried", "visa.approved", "visa.refused", "visa.revoked"),
+    *("stay_permit.issued", "entry.recorded", "exit.recorded"),
+)
+RECOMMENDATION_TYPES = ("id.tka.hub.recommendation.issued.v1", "id.tka.hub.recommendation.withdrawn.v1")
+OUTCOME_TYPE = "id.tka.hub.payment.outcome.v1"
+BILL_TYPES = ("id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1")
+
+
+def _types(kind: str, names: tuple[str, ...]) -> list[str]:
+    return [f"id.tka.{kind}.{name}.v1" for name in names]
+
+
+SUBSCRIPTIONS = {
+    "ministry": [*RECOMMENDATION_TYPES, OUTCOME_TYPE, *_types("immigration", IMMIGRATION_TYPES)],
+    "bri": [*BILL_TYPES, OUTCOME_TYPE],
+    "mandiri": [*BILL_TYPES, OUTCOME_TYPE],
+    "immigration": [*RECOMMENDATION_TYPES, "id.tka.ministry.query.answered.v1"],
+}
+PUBLICATIONS = {
+    "ministry": _types("ministry", MINISTRY_TYPES),
+    # The registry already grants a version that the exchange does not know yet: its first message must wait, not fail.
+    "bri": [*_types("bank", BANK_TYPES), UNKNOWN_CONTRACT],
+    "mandiri": _types("bank", BANK_TYPES),
+    "immigration": _types("immigration", IMMIGRATION_TYPES),
+}
+NAMES = {
+    "ministry": "Kementerian Ketenagakerjaan",
+    "bri": "Bank BRI",
+    "mandiri": "Bank Mandiri",
+    "immigration": "Direktorat Jenderal Imigrasi",
+    "hub": "TKA Exchange Hub",
+    "kpk": "Komisi Pemberantasan Korupsi",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Where Kafka is, and the databases that were made for the hub, the ministry and the ministry's connector."""
+
+    bootstrap: str
+    topic_prefix: str
+    database_url: str
+    register_owner_url: str
+    register_url: str
+    connector_role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Everything that the demo's processes are given, and the driver's own copies of the keys."""
+
+    folder: Path
+    start: datetime
+    seed: int
+    applications: int
+    services: Services
+    ports: dict[str, int]
+    root: SigningKey
+    message_keys: dict[str, SigningKey]
+    api_keys: dict[str, SigningKey]
+    branch_key: SigningKey
+    stranger_key: SigningKey
+    snap_keys: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+
+    def url(self, name: str) -> str:
+        """Return the address of a process by its port's name."""
+        return f"http://{LOCALHOST}:{self.ports[name]}"
+
+    def source(self, participant: str) -> str:
+        """Return the source that a participant's connector writes in its events."""
+        return f"https://{participant}.example/tka"
+
+
+def call_cast(services: Services, folder: Path, seed: int, applications: int) -> Cast:
+    """Make keys and choose ports for one run, and write the files that processes read."""
+    for name in ("keys", "spool", "statements", "profiles"):
+        (folder / name).mkdir(parents=True)
+    keys = folder / "keys"
+    keys.chmod(0o700)
+    cast = Cast(
+        folder=folder,
+        start=datetime.now(UTC).replace(microsecond=0),
+        seed=seed,
+        applications=applications,
+        services=services,
+        ports=_choose_ports(),
+        root=make_key(keys, "root", "Ed25519"),
+        message_keys={name: make_key(keys, f"{name}.message", alg) for name, alg in ALGORITHMS.items()},
+        api_keys={name: make_key(keys, f"{name}.api", "Ed25519") for name in (*AGENCIES, "kpk")},
+        branch_key=make_key(keys, "bri.branch", "Ed25519"),
+        stranger_key=make_key(keys, "stranger", "Ed25519"),
+        snap_keys={bank: make_rsa_key(keys, f"{bank}.snap") for bank in BANK_CODES},
+    )
+    (folder / "root.jwk.json").write_text(json.dumps(cast.root.jwk))
+    (folder / "registry.json").write_text(json.dumps(_write_registry(cast), indent=1))
+    (folder / "branch.json").write_text(json.dumps(_describe(cast, "bri", branch=True), indent=1))
+    for bank, (_, public) in cast.snap_keys.items():
+        (folder / "statements" / bank).mkdir()
+        (folder / "profiles" / f"{bank}.json").write_text(json.dumps(_write_profile(bank, public)))
+    return cast
+
+
+def provide_services(stack: Stack) -> Services:
+    """Give the hub and the ministry a database and a role each, and the ministry's connector a role in the register."""
+    postgres, urls = stack.postgres, []
+    for name in ("exchange", "register"):
+        role, database, password = postgres.name(f"{name}_owner"), postgres.name(name), secrets.token_urlsafe(16)
+        postgres.execute(
+            f"CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'", f'CREATE DATABASE "{database}" OWNER "{role}"'
+        )
+        urls.append(postgres.dsn_of(database, role, password))
+    connector, password = postgres.name("register_connector"), secrets.token_urlsafe(16)
+    postgres.execute(f"CREATE ROLE \"{connector}\" LOGIN PASSWORD '{password}'")
+    connector_url = postgres.dsn_of(postgres.name("register"), connector, password)
+    return Services(stack.kafka.bootstrap, stack.run.prefix, urls[0], urls[1], connector_url, connector)
+
+
+def _choose_ports() -> dict[str, int]:
+    names = [
+        *("hub-api", "hub-relay", "hub-deadlines", "immigration-system"),
+        *(f"hub-intake-{number + 1}" for number in range(INTAKES)),
+        *(f"{kind}-{agency}" for kind in ("agency", "connector") for agency in AGENCIES),
+    ]
+    return dict(zip(names, find_free_ports(len(names)), strict=True))
+
+
+def _write_profile(bank: str, public_key: Path) -> dict[str, Any]:
+    return {
+        "partner_id": f"{bank.upper()}-TKA",
+        "bank_code": BANK_CODES[bank],
+        "public_key_pem_file": str(public_key),
+        "timestamp_tolerance_s": 900,
+    }
+
+
+def _write_registry(cast: Cast) -> dict[str, Any]:
+    return {
+        "settings": {
+            "environment": ENVIRONMENT,
+            "log_origin": LOG_ORIGIN,
+            "proof_required": False,
+            "limits": LIMITS,
+            "topics": TOPICS,
+        },
+        "participants": [_describe(cast, name) for name in NAMES],
+    }
+
+
+def _describe(cast: Cast, name: str, branch: bool = False) -> dict[str, Any]:
+    """Return a participant of the registry. `branch`: with the second signer's key beside the first."""
+    kind = {"bri": "bank", "mandiri": "bank", "kpk": "oversight"}.get(name, name)
+    keys = []
+    if name in cast.message_keys:
+        keys.append(_enter_key(cast, cast.message_keys[name], "message"))
+    if branch:
+        keys.append(_enter_key(cast, cast.branch_key, "message"))
+    if name in cast.api_keys:
+        keys.append(_enter_key(cast, cast.api_keys[name], "api"))
+    sources = [] if name == "kpk" else [cast.source(name)]
+    return {
+        "id": name,
+        "kind": kind,
+        "name": NAMES[name],
+        "bank_code": BANK_CODES.get(name),
+        "sources": [*sources, BRANCH_SOURCE] if name == "bri" else sources,
+        "keys": keys,
+        "publishes": PUBLICATIONS.get(name, []),
+        "subscribes": [{"type": event_type, "filter": {}} for event_type in SUBSCRIPTIONS.get(name, [])],
+    }
+
+
+def _enter_key(cast: Cast, key: SigningKey, use: str) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "alg": key.alg,
+        "use": use,
+        "jwk": key.jwk,
+        # An hour back: a machine whose clock is a little behind must not refuse the first message.
+        "nbf": write_instant(cast.start - timedelta(hours=1)),
+        "exp": write_instant(cast.start + KEY_VALIDITY),
+        "revoked_at": None,
+    }
+
+
+def _base_environment() -> dict[str, str]:
+    # Nothing of the person at the terminal goes in but what a process needs to run at all.
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", "")}
+
+
+def hub_environment(cast: Cast, process: str = "") -> dict[str, str]:
+    """Return the settings of a hub process. `process`: its port's name, for the ones that show metrics."""
+    settings = {
+        "DATABASE_URL": cast.services.database_url,
+        "KAFKA_BOOTSTRAP": cast.services.bootstrap,
+        "TOPIC_PREFIX": cast.services.topic_prefix,
+        "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
+        "HUB_API_HOST": LOCALHOST,
+        "HUB_API_PORT": str(cast.ports["hub-api"]),
+        "HUB_API_URL": cast.url("hub-api"),
+    }
+    if process == "hub-relay":
+        settings["HUB_KEY_FILE"] = str(cast.message_keys["hub"].file)
+    if process and process != "hub-api":
+        settings["METRICS_PORT"] = str(cast.ports[process])
+    return _base_environment() | settings
+
+
+def connector_environment(cast: Cast, agency: str) -> dict[str, str]:
+    """Return the settings of an agency's connector."""
+    spool = cast.folder / "spool" / agency
+    spool.mkdir(exist_ok=True)
+    settings = {
+        "PARTICIPANT": agency,
+        "SOURCE_URI": cast.source(agency),
+        "KEY_FILE": str(cast.message_keys[agency].file),
+        "API_KEY_FILE": str(cast.api_keys[agency].file),
+        "HUB_API_URL": cast.url("hub-api"),
+        "KAFKA_BOOTSTRAP": cast.services.bootstrap,
+        "TOPIC_PREFIX": cast.services.topic_prefix,
+        "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
+        "SPOOL_DIR": str(spool),
+        "HTTP_HOST": LOCALHOST,
+        "HTTP_PORT": str(cast.ports[f"connector-{agency}"]),
+        "REGISTRY_REFRESH_S": "2",
+    }
+    if agency == "ministry":
+        settings["REGISTER_URL"] = cast.services.register_url
+    elif agency == "immigration":
+        settings["VISA_SYSTEM_URL"] = cast.url("immigration-system")
+    else:
+        settings["STATEMENT_DIR"] = str(cast.folder / "statements" / agency)
+        settings["SNAP_PROFILE_FILE"] = str(cast.folder / "profiles" / f"{agency}.json")
+    return _base_environment() | settings
+
+
+def agency_environment(cast: Cast, agency: str) -> dict[str, str]:
+    """Return the settings of an agency's simulator."""
+    settings = {
+        "SEED": str(cast.seed),
+        "APPLICATIONS": str(cast.applications),
+        "START": write_instant(cast.start),
+        "DOOR_PORT": str(cast.ports[f"agency-{agency}"]),
+    }
+    if agency == "ministry":
+        settings |= {
+            "REGISTER_OWNER_URL": cast.services.register_owner_url,
+            "CONNECTOR_ROLE": cast.services.connector_role,
+        }
+    elif agency == "immigration":
+        settings["SYSTEM_PORT"] = str(cast.ports["immigration-system"])
+    else:
+        settings |= {
+            "BANK": agency,
+            "SNAP_URL": cast.url(f"connector-{agency}"),
+            "SNAP_KEY_FILE": str(cast.snap_keys[agency][0]),
+            "SNAP_PARTNER_ID": f"{agency.upper()}-TKA",
+            "STATEMENT_DIR": str(cast.folder / "statements" / agency),
+            "ACCOUNT": f"KAS-NEGARA-{BANK_CODES[agency]}",
+        }
+    return _base_environment() | settings
+
+
+def write_environment(cast: Cast) -> str:
+    """Return the lines of `build/demo/env`, to be sourced by a shell."""
+    values = {
+        "KAFKA_BOOTSTRAP": cast.services.bootstrap,
+        "TOPIC_PREFIX": cast.services.topic_prefix,
+        "DATABASE_URL": cast.services.database_url,
+        "HUB_API_URL": cast.url("hub-api"),
+        "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
+        "HUB_KEY_FILE": str(cast.message_keys["hub"].file),
+        "ROOT_KEY_FILE": str(cast.root.file),
+        "REGISTER_URL": cast.services.register_url,
+        "VISA_SYSTEM_URL": cast.url("immigration-system"),
+    }
+    for agency in AGENCIES:
+        values[f"{agency.upper()}_URL"] = cast.url(f"agency-{agency}")
+        values[f"{agency.upper()}_CONNECTOR_URL"] = cast.url(f"connector-{agency}")
+        values[f"{agency.upper()}_SPOOL_DIR"] = str(cast.folder / "spool" / agency)
+        values[f"{agency.upper()}_API_KEY_FILE"] = str(cast.api_keys[agency].file)
+    for bank in BANK_CODES:
+        values[f"{bank.upper()}_STATEMENT_DIR"] = str(cast.folder / "statements" / bank)
+    return "".join(f"export {name}='{value}'\n" for name, value in values.items())
+
+
+def process_commands(cast: Cast) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Return every process of the exchange: its command and its whole environment, by name."""
+    python, commands = sys.executable, {}
+    for agency in AGENCIES:
+        module = "bank" if agency in BANK_CODES else agency
+        commands[f"agency-{agency}"] = (
+            [python, "-m", f"devstack.agencies.{module}"],
+            agency_environment(cast, agency),
+        )
+        commands[f"connector-{agency}"] = (
+            [python, "-m", f"connectors.{module}", "run"],
+            connector_environment(cast, agency),
+        )
+    for name in (*(f"hub-intake-{number + 1}" for number in range(INTAKES)), "hub-relay", "hub-deadlines", "hub-api"):
+        command = name.split("-")[1]
+        commands[name] = ([python, "-m", "hub.cli", command], hub_environment(cast, name))
+    return commands

@@ -1,0 +1,183 @@
+"""The day as it is performed: chapters, kills, outages and troubles, each on a condition, none on a clock."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from devstack.agencies.scenario import BANKS, Day
+from devstack.demonstration.cast import AGENCIES
+from devstack.demonstration.ledger import Books, expect, see
+from devstack.demonstration.observation import SeenRecord, Tables, Watcher
+from devstack.demonstration.stage import Stage, wait_until
+from devstack.demonstration.troubles import Ledger, SecondHand
+
+OUTAGE_S = 10
+STEP_LIMIT_S = 90.0
+SETTLE_POLL_S = 0.3
+# A heartbeat goes out on every stream all the time, so a connector is hardly ever at the very end.
+HEARTBEATS_ON_THE_WAY_MAX = 2
+KILLED = ("hub-intake-1", "hub-relay", *(f"connector-{agency}" for agency in AGENCIES))
+
+Say = Callable[[str], None]
+
+
+class Performance:
+    """One run of the day on a stage where everything is ready."""
+
+    def __init__(
+        self, stage: Stage, day: Day, watcher: Watcher, tables: Tables, hand: SecondHand, ledger: Ledger, say: Say
+    ) -> None:
+        self._stage = stage
+        self._day = day
+        self._watcher = watcher
+        self._tables = tables
+        self._hand = hand
+        self._ledger = ledger
+        self._say = say
+
+    async def perform(self) -> None:
+        """Play the whole day. Raises StackError when something that must happen does not."""
+        self._say("Sent: a stranger's message, an unknown contract, and one whose key the registry does not know yet")
+        await self._hand.send_early(self._day)
+        await self._play_dawn()
+        await self._play_morning_and_noon()
+        await self._play_afternoon()
+        await self._play_evening()
+
+    async def _play_dawn(self) -> None:
+        self._say("Dawn (subuh): banks take money for bills that the ministry has not announced")
+        await self._stage.begin_chapter("dawn", *BANKS)
+        await self._wait("the banks' first payments are accepted", lambda: self._accepted_all(*BANKS, chapter="dawn"))
+        await self._hand.repeat(self._first_of_each("from.bri", "from.mandiri"))
+        self._say("Sent again: an accepted message of each bank, same bytes; and once more with other bytes")
+
+    async def _play_morning_and_noon(self) -> None:
+        self._say("Morning (pagi): the ministry works; noon (siang): the banks report payments")
+        rows = len(self._day.rows_of("morning"))
+        await self._stage.begin_chapter("morning", "ministry")
+        async with asyncio.TaskGroup() as group:
+            for work in (
+                self._register_branch(),
+                self._send_refusable(),
+                self._kill_after("hub-intake-1", "ministry", "written", rows // 8),
+                self._kill_after("connector-ministry", "ministry", "written", rows // 5),
+                self._begin_noon_after(rows // 4),
+                self._kill_after("hub-relay", "ministry", "written", rows // 2),
+                self._trouble_immigration(),
+                *(self._kill_bank_connector(bank) for bank in BANKS),
+            ):
+                group.create_task(work)
+        await self._wait("the ministry's morning is over", lambda: self._have_played("morning", "ministry"))
+        await self._wait("the banks' noon is over", lambda: self._have_played("noon", *BANKS))
+
+    async def _register_branch(self) -> None:
+        await self._stage.run_hub(
+            *("participants", "add", str(self._stage.cast.folder / "branch.json")),
+            *("--root-key", str(self._stage.cast.root.file)),
+        )
+        self._say("hub participants add: bri's second key is in the registry now")
+
+    async def _send_refusable(self) -> None:
+        await self._hand.send_refusable(self._day)
+        self._say("Sent: a changed byte, a bank's permit event, another environment's message, an expired message")
+
+    async def _begin_noon_after(self, rows: int) -> None:
+        await self._wait_for_page("ministry", "written", rows)
+        await self._stage.begin_chapter("noon", *BANKS)
+
+    async def _kill_after(self, name: str, agency: str, page: str, count: int) -> None:
+        await self._wait_for_page(agency, page, count)
+        self._stage.kill(name)
+        self._say(f"kill -9 {name}, started again")
+
+    async def _kill_bank_connector(self, bank: str) -> None:
+        """Kill while the bank is in the middle of its notifications."""
+        before = len(self._day.reports_of(bank, "dawn"))
+        notified = sum(report.channel == "notification" for report in self._day.reports_of(bank, "noon"))
+        await self._kill_after(f"connector-{bank}", bank, "told", before + max(1, notified // 3))
+
+    async def _trouble_immigration(self) -> None:
+        """Kill the connector once recommendations flow, then let the system behind it be down for a while."""
+        await self._kill_after("connector-immigration", "immigration", "recommendations", 2)
+        await self._stage.take_down_immigration(OUTAGE_S)
+        self._say(f"Immigration's system is down for {OUTAGE_S} s")
+
+    async def _play_afternoon(self) -> None:
+        touched = {
+            made.number for made in self._day.applications.values() if made.variant in ("revoked", "reversed_repaid")
+        }
+        await self._wait("Immigration has what will be withdrawn", lambda: self._immigration_has(touched, "issued"))
+        self._say("Afternoon (sore): payments are taken back, permits are revoked")
+        await self._stage.begin_chapter("afternoon", "ministry", *BANKS)
+        await self._wait("Immigration knows what is withdrawn", lambda: self._immigration_has(touched, "withdrawn"))
+
+    async def _play_evening(self) -> None:
+        self._say("Evening (petang): what was taken back is paid again")
+        await self._stage.begin_chapter("evening", *BANKS)
+        await self._wait("the banks' evening is over", lambda: self._have_played("evening", *BANKS))
+
+    async def settle(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Wait until what is seen is what is expected, and return (expected, seen); after the limit, as they stand."""
+        deadline_s = time.monotonic() + STEP_LIMIT_S
+        while True:
+            self._stage.check_alive()
+            expected, seen = await self.compare()
+            if expected == seen or time.monotonic() > deadline_s:
+                return expected, seen
+            await asyncio.sleep(SETTLE_POLL_S)
+
+    async def compare(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return (expected, seen) of this moment."""
+        books = Books(self._day, await self._stage.read_books(), self._ledger)
+        seen = await see(self._stage.cast, books, self._watcher, self._tables, self._stage.kills)
+        return expect(books, KILLED), seen | await self._see_connectors()
+
+    async def _see_connectors(self) -> dict[str, int]:
+        """Ask each connector how durable its spool is, and how far it has delivered what the hub sent."""
+        durable, behind, stopped = 0, 0, 0
+        for agency in AGENCIES:
+            status = await self._stage.read_status(f"connector-{agency}")
+            durable += status["spool"]["synchronous"] == "FULL"
+            stopped += len(status["stopped_streams"])
+            sent = len(self._watcher.records(f"to.{agency}"))
+            behind += int(status["streams"][f"to.{agency}/0"] < sent - HEARTBEATS_ON_THE_WAY_MAX)
+        return {"spools with synchronous=FULL": durable, "streams stopped": stopped, "connectors behind": behind}
+
+    # --- conditions ---------------------------------------------------------------------------------------------------
+
+    async def _wait(self, what: str, probe: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+        async def checked() -> bool:
+            self._stage.check_alive()
+            self._watcher.check()
+            return await probe()
+
+        await wait_until(what, checked, STEP_LIMIT_S)
+
+    async def _wait_for_page(self, agency: str, page: str, count: int) -> None:
+        async def is_reached() -> bool:
+            return len((await self._stage.read_book(agency)).page(page)) >= count
+
+        await self._wait(f"{agency}'s book has {count} entries under {page!r}", is_reached)
+
+    async def _have_played(self, chapter: str, *agencies: str) -> bool:
+        return all([chapter in (await self._stage.read_book(agency)).played for agency in agencies])
+
+    async def _accepted_all(self, *banks: str, chapter: str) -> bool:
+        accepted = await self._tables.accepted_by_source()
+        return all(
+            accepted.get(self._stage.cast.source(bank), 0) >= len(self._day.reports_of(bank, chapter)) for bank in banks
+        )
+
+    async def _immigration_has(self, applications: Iterable[str], state: str) -> bool:
+        book = await self._stage.read_book("immigration")
+        held = {entry["application"] for entry in book.page("recommendations").values() if entry["state"] == state}
+        return set(applications) <= held
+
+    def _first_of_each(self, *topics: str) -> list[SeenRecord]:
+        found = []
+        for topic in topics:
+            own = f"https://{topic.removeprefix('from.')}.example/tka"
+            mine = [record for record in self._watcher.records(topic) if record.event.get("source") == own]
+            found.extend(mine[:1])
+        return found
