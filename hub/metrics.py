@@ -15,6 +15,7 @@ INTAKE_TRANSACTION_SECONDS = Histogram(
     "hub_intake_transaction_seconds", "From a batch in hand to its commit.", buckets=_SECONDS
 )
 INTAKE_LAG_MESSAGES = Gauge("hub_intake_lag_messages", "Records not yet taken.", ["topic", "partition"])
+INTAKE_LOST = Counter("hub_intake_lost", "Offsets that a topic no longer held when the hub came back.", ["topic"])
 INTAKE_SUPERSEDED = Counter("hub_intake_superseded", "Batches dropped because another owner moved on.")
 
 RELAY_MESSAGES = Counter("hub_relay_messages", "Messages committed to an output topic.", ["topic"])
