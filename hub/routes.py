@@ -89,6 +89,8 @@ def _may_hear(party: Participant, event: Event) -> bool:
 def _granted(subscription: Subscription, data: Mapping[str, Any]) -> bool:
     """Whether the subscription's filter lets this event through."""
     kanims, regencies = subscription.filter.kanim, subscription.filter.regency
+    if kanims is None and regencies is None:
+        return True
     if kanims is not None and data.get("kanim") not in kanims:
         return False
     if regencies is None:

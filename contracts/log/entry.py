@@ -4,9 +4,10 @@ An entry holds digests, identities and signatures and never personal data, so th
 erased. Its leaf is `merkle.leaf_hash(entry)`. Source: SPEC.md section 9.
 """
 
-import json
 from datetime import datetime
 from hashlib import sha256
+
+from pydantic_core import to_json
 
 from contracts.errors import Code
 from contracts.wire import base64url
@@ -18,7 +19,7 @@ SALT_BYTES = 16
 
 def _entry(kind: str, **members: str | int | None) -> bytes:
     """Write one entry. Raises ValueError past the size that the log's tiles can hold (C2SP tlog-tiles, uint16)."""
-    written = json.dumps({"kind": kind, **members}, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    written = to_json(dict(sorted({"kind": kind, **members}.items())))
     if len(written) > ENTRY_BYTES_MAX:
         raise ValueError(f"an entry of the log holds at most {ENTRY_BYTES_MAX} bytes")
     return written

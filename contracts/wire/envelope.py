@@ -1,12 +1,13 @@
 """The envelope: a CloudEvents 1.0 event in JSON, of exactly the attributes of SPEC.md section 3."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
+
+from pydantic_core import to_json
 
 from contracts.errors import Code, Refusal
 from contracts.events.event import dataschema_of
@@ -147,4 +148,4 @@ def write_envelope(attributes: Mapping[str, str | int | datetime], data: Mapping
     written.setdefault("dataschema", dataschema_of(str(written.get("type"))))
     written.setdefault("datacontenttype", DATA_CONTENT_TYPE)
     written["data"] = data
-    return json.dumps(written, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    return to_json(written)

@@ -1,11 +1,11 @@
 """Cases and billing codes: the rows that one message's effect is computed from, under their locks."""
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from jiter import from_json
+from pydantic_core import to_json
 
 from contracts.rules.case import Fact
 from hub.seal import settle_index
@@ -56,7 +56,7 @@ class CaseRow(NamedTuple):
 
 def write_json(value: Any) -> str:
     """Spell a column's JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return to_json(value).decode()
 
 
 def read_facts(text: str) -> list[Fact]:
@@ -81,7 +81,7 @@ async def lock_codes(connection: Connection, codes: Collection[str]) -> dict[str
     ordered = sorted(codes)
     await connection.execute(ADD_CODES, ordered)
     return {
-        code: BillingCode(code, case_id, read_facts(facts), json.loads(told), facts)
+        code: BillingCode(code, case_id, read_facts(facts), from_json(told.encode()), facts)
         for code, case_id, facts, told in await connection.fetch(LOCK_CODES, ordered)
     }
 
@@ -96,9 +96,9 @@ async def lock_cases(connection: Connection, cases: Collection[str]) -> dict[str
         identity: Case(
             identity,
             read_facts(facts),
-            {} if personal is None else json.loads(personal),
-            None if standing is None else json.loads(standing),
-            json.loads(told),
+            {} if personal is None else from_json(personal.encode()),
+            None if standing is None else from_json(standing.encode()),
+            from_json(told.encode()),
             facts,
         )
         for identity, facts, personal, standing, told in await connection.fetch(LOCK_CASES, ordered)
