@@ -1,21 +1,15 @@
 """Kafka and PostgreSQL together. `python -m devstack.stack` keeps both running until Ctrl-C."""
 
-import json
-import shutil
 import signal
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack.choice import Choice
 from devstack.kafka import Kafka, start_kafka
 from devstack.postgres import Postgres, start_postgres
-from devstack.processes import StackError, stop_recorded
+from devstack.processes import StackError
 from devstack.run import Run, Say, print_line
-
-RECORD_MODE = 0o600
 
 
 @dataclass
@@ -42,52 +36,6 @@ class Stack:
             self.kafka.close()
         finally:
             self.run.close()
-
-    def write_record(self, path: Path) -> None:
-        """Note in a JSON file all that `end_recorded` needs to end a kept run. The file holds a password."""
-        children = self.run.folder / "children.json"
-        self.run.children.write_record(children)
-        path.touch(mode=RECORD_MODE)
-        record = {
-            "folder": str(self.run.folder),
-            "children": str(children),
-            "prefix": self.run.prefix,
-            "kafka": {"choice": self.kafka.choice, "bootstrap": self.kafka.bootstrap},
-            "postgres": {"choice": self.postgres.choice, "dsn": self.postgres.dsn},
-            "containers": [part.container.get_container_id() for part in (self.kafka, self.postgres) if part.container],
-        }
-        path.write_text(json.dumps(record, indent=1))
-
-
-def end_recorded(path: Path) -> list[str]:
-    """End the kept run of which `Stack.write_record` wrote, remove the file, return the names of what was stopped."""
-    record = json.loads(path.read_text())
-    children = Path(record["children"])
-    stopped = stop_recorded(children) if children.exists() else []
-    prefix = record["prefix"]
-    # What a given service holds has to be removed by name; an embedded one's data goes with the folder.
-    if record["kafka"]["choice"] == Choice.GIVEN:
-        Kafka(Choice.GIVEN, record["kafka"]["bootstrap"], prefix).close()
-    if record["postgres"]["choice"] == Choice.GIVEN:
-        Postgres(Choice.GIVEN, record["postgres"]["dsn"], prefix).close()
-    _remove_containers(record["containers"])
-    shutil.rmtree(record["folder"], ignore_errors=True)
-    path.unlink()
-    return stopped
-
-
-def _remove_containers(identifiers: list[str]) -> None:
-    if not identifiers:
-        return
-    import docker
-
-    client = docker.from_env()
-    for identifier in identifiers:
-        try:
-            client.containers.get(identifier).remove(force=True, v=True)
-        except docker.errors.NotFound:
-            print_line(f"The container {identifier} is gone already.")
-    client.close()
 
 
 def start_stack(*, keep: bool = False, say: Say = print_line) -> Stack:

@@ -12,10 +12,10 @@ import pytest
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from devstack.choice import Choice
+from devstack.demonstration.remains import STATE, is_running, take_down
 from devstack.postgres import Postgres
 from devstack.processes import Children, stop_recorded
 from devstack.run import Run, sweep_folders
-from devstack.stack import end_recorded
 
 ROOT = Path(__file__).parents[2]
 END_TIMEOUT_S = 20
@@ -121,20 +121,20 @@ def test_process_that_only_reuses_a_recorded_pid_is_left_alone(tmp_path: Path) -
         assert other.is_alive()
 
 
-def test_kept_stack_goes_on_and_is_ended_by_its_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kept_stack_goes_on_until_it_is_taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEVSTACK", "embedded")
-    record = tmp_path / "stack.json"
     script = (
         "import sys; from pathlib import Path; from devstack.stack import start_stack\n"
-        "with start_stack(keep=True) as stack: stack.write_record(Path(sys.argv[1]))\n"
+        "from devstack.demonstration.remains import write_state\n"
+        "with start_stack(keep=True) as stack: write_state(Path(sys.argv[1]), stack)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(record)], check=True, cwd=ROOT)
-    kept = json.loads(record.read_text())
-    Postgres(Choice.EMBEDDED, kept["postgres"]["dsn"], kept["prefix"]).wait_until_ready()
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, cwd=ROOT)
+    kept = json.loads((tmp_path / STATE).read_text())
+    Postgres(Choice.EMBEDDED, kept["postgres"]["address"], kept["prefix"]).wait_until_ready()
 
-    assert end_recorded(record) == ["postgres", "kafka-1"]
+    assert take_down(tmp_path) == "Ended: postgres, kafka-1."
     assert not Path(kept["folder"]).exists()
-    assert not record.exists()
+    assert not is_running(tmp_path)
 
 
 def test_missing_command_is_told_in_the_log(tmp_path: Path) -> None:
