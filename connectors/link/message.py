@@ -59,8 +59,9 @@ def compose(author: Author, event: NewEvent, *, sequence: int, recorded: datetim
         attributes["causationid"] = event.causationid
     try:
         value = write_envelope(attributes, event.data)
-    except UnicodeEncodeError:
-        raise Refusal(Code.VALUE_NOT_UTF8, "the data holds half a character") from None
+    except ValueError:
+        # Half a character (a lone surrogate), or a time without a zone; the error's text would quote it.
+        raise Refusal(Code.JSON_INVALID, "the fact cannot be written as JSON in UTF-8") from None
     if len(value) > VALUE_BYTES_MAX:
         raise Refusal(Code.VALUE_TOO_LARGE, f"more than {VALUE_BYTES_MAX} bytes")
     envelope = read_envelope(value)

@@ -173,7 +173,7 @@ class Publisher:
             failpoint.reach("publish.before_send")
             acknowledged = [
                 await producer.send(
-                    self._topic, row.value, key=row.subject.encode(), headers=headers_of(row.jws, row.jws_proof)
+                    self._topic, row.value, key=row.subject.encode(), headers=list(headers_of(row.jws, row.jws_proof))
                 )
                 for row in rows
             ]

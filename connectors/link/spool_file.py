@@ -43,6 +43,8 @@ BUSY_TIMEOUT_MS = 5_000
 ERASE_ROWS_MAX = 1_000
 SYNCHRONOUS_FULL = 2
 CODE_CONFLICT = "conflict"
+# What a message takes beside its value: its signature, its identity, the indexes.
+BESIDE_VALUE_BYTES = 1_536
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (
@@ -99,9 +101,9 @@ class SpoolFile:
         self._author = author
         self._bytes_max = bytes_max
         self._clock = clock
-        self._full = False
         try:
             self._db = self._open(path)
+            self._bytes_held = self._measure()
         except BaseException:
             self._lock.close()
             raise
@@ -164,16 +166,22 @@ class SpoolFile:
     def put(self, requests: Sequence[PutRequest]) -> list[list[Put] | LinkFault]:
         """Store many callers' requests in one commit; each is stored whole, or not at all with its fault returned."""
         results: list[list[Put] | LinkFault] = []
-        with self._transaction("put") as db:
-            self._full = self._bytes_used() >= self._bytes_max
-            for request in requests:
-                db.execute("SAVEPOINT request")
-                try:
-                    results.append(self._put_one(request))
-                except LinkFault as fault:
-                    db.execute("ROLLBACK TO request")
-                    results.append(fault)
-                db.execute("RELEASE request")
+        held_before = self._bytes_held
+        try:
+            with self._transaction("put") as db:
+                for request in requests:
+                    db.execute("SAVEPOINT request")
+                    held = self._bytes_held
+                    try:
+                        results.append(self._put_one(request))
+                    except LinkFault as fault:
+                        db.execute("ROLLBACK TO request")
+                        self._bytes_held = held
+                        results.append(fault)
+                    db.execute("RELEASE request")
+        except BaseException:
+            self._bytes_held = held_before
+            raise
         return results
 
     def _put_one(self, request: PutRequest) -> list[Put]:
@@ -202,7 +210,7 @@ class SpoolFile:
             detail = "another content stands under the same native key"
             self._set_aside(Aside(event.native_key, CODE_CONFLICT, detail), now)
             return Put(event_id, "conflict", sequence=known[0], code=CODE_CONFLICT, detail=detail)
-        if self._full:
+        if self._bytes_held >= self._bytes_max:
             raise SpoolFull(
                 f"The spool holds its limit of {self._bytes_max} bytes (SPOOL_BYTES_MAX): the hub's receipts are"
                 " missing, or the limit is too small; nothing is lost meanwhile."
@@ -220,6 +228,7 @@ class SpoolFile:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
             (sequence, event_id, event.native_key, content, event.type, event.subject, sha256, value, now.timestamp()),
         )
+        self._bytes_held += len(value) + BESIDE_VALUE_BYTES
         return Put(event_id, "new", sequence=sequence)
 
     def _set_aside(self, aside: Aside, now: datetime) -> None:
@@ -305,13 +314,17 @@ class SpoolFile:
     def erase_settled(self, before: datetime) -> int:
         """Erase content and signature of what was settled before that time; its identity stays for deduplication."""
         with self._transaction() as db:
-            erased = db.execute(
-                "UPDATE fact SET value = NULL, jws = NULL, jws_proof = NULL WHERE sequence IN"
-                " (SELECT sequence FROM fact"
-                " WHERE value IS NOT NULL AND settled_at IS NOT NULL AND settled_at < ? LIMIT ?)",
+            rows = db.execute(
+                "SELECT sequence, length(value) FROM fact"
+                " WHERE value IS NOT NULL AND settled_at IS NOT NULL AND settled_at < ? LIMIT ?",
                 (before.timestamp(), ERASE_ROWS_MAX),
+            ).fetchall()
+            db.executemany(
+                "UPDATE fact SET value = NULL, jws = NULL, jws_proof = NULL WHERE sequence = ?",
+                [(sequence,) for sequence, _ in rows],
             )
-            return erased.rowcount
+        self._bytes_held -= sum(length + BESIDE_VALUE_BYTES for _, length in rows)
+        return len(rows)
 
     # --- notes, streams, things set aside ----------------------------------------------------------------------------
 
@@ -402,16 +415,16 @@ class SpoolFile:
             refused=refused,
             aside=int(one("SELECT count(*) FROM aside").fetchone()[0]),
             last_sequence=last,
-            bytes_used=self._bytes_used(),
+            bytes_used=self._bytes_held,
             bytes_max=self._bytes_max,
             oldest_unreceipted=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
             journal_mode=str(one("PRAGMA journal_mode").fetchone()[0]),
             synchronous="FULL" if synchronous == SYNCHRONOUS_FULL else str(synchronous),
         )
 
-    def _bytes_used(self) -> int:
-        pages, free, size = (
-            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
-            for name in ("page_count", "freelist_count", "page_size")
+    def _measure(self) -> int:
+        """Return the bytes of the messages whose content is held, signatures included; erased ones hold none."""
+        total = self._db.execute(
+            "SELECT coalesce(sum(length(value) + ?), 0) FROM fact WHERE value IS NOT NULL", (BESIDE_VALUE_BYTES,)
         )
-        return (pages - free) * size
+        return int(total.fetchone()[0])
