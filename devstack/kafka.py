@@ -221,7 +221,7 @@ def _start_container(run: Run, settings: Mapping[str, str]) -> Kafka:
     testcontainers_config.ryuk_disabled = run.keep
     port = find_free_ports(1)[0]
     listeners = f"PLAINTEXT://:{CONTAINER_PORT},CONTROLLER://:{CONTAINER_CONTROLLER_PORT}"
-    properties = _common_settings(1) | {
+    properties = common_settings(1) | {
         "node.id": "1",
         "listeners": listeners,
         "controller.quorum.voters": f"1@localhost:{CONTAINER_CONTROLLER_PORT}",
@@ -274,7 +274,7 @@ def _prepare_broker(
         "controller.quorum.voters": voters,
         "log.dirs": str(folder / "data"),
     }
-    properties = _common_settings(count) | own | dict(settings)
+    properties = common_settings(count) | own | dict(settings)
     (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
     return Broker(node_id, client_port, folder, [], run)
 
@@ -297,7 +297,7 @@ def _format_storage(java: str, class_path: str, cluster_id: str, brokers: list[B
             raise StackError(f"Kafka's storage could not be formatted: {told.strip()}")
 
 
-def _common_settings(brokers: int) -> dict[str, str]:
+def common_settings(brokers: int) -> dict[str, str]:
     """Broker settings that do not depend on where it runs. `brokers`: how many replicate."""
     replicas, in_sync = str(brokers), str(max(1, brokers - 1))
     return {

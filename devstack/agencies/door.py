@@ -1,6 +1,10 @@
-"""A small HTTP door on 127.0.0.1, opened and closed at will, with the standard library alone."""
+"""A small HTTP door, opened and closed at will, with the standard library alone.
+
+It is on 127.0.0.1 unless the environment's DOOR_HOST says otherwise, as it does in a container.
+"""
 
 import json
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -38,7 +42,7 @@ class Door:
 
     def open(self) -> None:
         """Listen, in a thread of its own."""
-        self._server = _Server((LOCALHOST, self._port), _Request)
+        self._server = _Server((os.environ.get("DOOR_HOST", LOCALHOST), self._port), _Request)
         self._server.routes = self._routes
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
