@@ -15,7 +15,7 @@ from contracts.registry import KeyEntry, Participant, Registry
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.instant import instant_of_ms
 from contracts.wire.record import Record
-from contracts.wire.signature import Signature, VerifiedRoots, check_typ, verify_signature
+from contracts.wire.signature import Signature, VerifiedRoots, check_statement, check_typ, verify_signature
 
 FROM_PREFIX = "from."
 
@@ -130,9 +130,7 @@ def _check_place(
         raise Refusal(Code.TOPIC_WRONG)
     if envelope.audience != f"{registry.environment}/{topic}":
         raise Refusal(Code.AUDIENCE_WRONG)
-    statement = signature.statement
-    if statement is not None and (statement.iss != envelope.source or statement.aud != envelope.audience):
-        raise Refusal(Code.BATCH_STATEMENT_INVALID, "iss or aud is not the event's source or audience")
+    check_statement(signature, envelope.source, envelope.audience)
     if record.key != envelope.subject.encode("ascii"):
         raise Refusal(Code.KEY_NOT_SUBJECT)
 

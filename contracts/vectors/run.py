@@ -115,7 +115,9 @@ def _read_signed(vector: Vector) -> None:
     if value is None:
         raise Refusal(Code.RECORD_TOMBSTONE)
     signature = verify_signature(value, _headers(vector["headers"]), {key.kid: key}.get, VerifiedRoots())
-    check_typ(signature, read_object(value).get("type"))
+    event = read_object(value)
+    check_typ(signature, event.get("type"))
+    check_statement(signature, event.get("source"), event.get("audience"))
 
 
 def _read_documents(vector: Vector) -> None:

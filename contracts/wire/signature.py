@@ -373,6 +373,16 @@ def headers_of(jws: str, proof: str | None, others: Iterable[tuple[str, bytes]] 
     return (*signed, *others)
 
 
+def check_statement(signature: Signature, source: object, audience: object) -> None:
+    """Refuse a batch that was made for another source or audience than the event names; None is not compared.
+
+    Raises Refusal(batch_statement_invalid).
+    """
+    said = signature.statement
+    if said is not None and (source not in (None, said.iss) or audience not in (None, said.aud)):
+        raise Refusal(Code.BATCH_STATEMENT_INVALID, "iss or aud is not the event's source or audience")
+
+
 def check_proof(signature: Signature, carried: Carried, proof_required: bool) -> None:
     """Refuse a recommendation that carries no proof of its place in the evidence log where the registry asks for one.
 
