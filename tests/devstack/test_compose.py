@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
-from compose_spec import ComposeSpecification, PyCompose
+from compose_spec import PyCompose
+from compose_spec.models import ComposeSpecification
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from devstack.kafka import IMAGE as KAFKA_IMAGE
@@ -83,13 +84,14 @@ def run() -> Iterator[Run]:
 class Containers:
     """The file's services as processes: host names become this machine, ports free ones, /exchange a folder."""
 
-    def __init__(self, services: dict[str, Any], run: Run, kafka: Kafka, postgres: Postgres) -> None:
-        used = sorted({port for port in PORT.findall(json.dumps(services))})
+    def __init__(self, services: dict[str, Any], run: Run, kafka: Kafka, postgres: Postgres, prefix: str) -> None:
+        used = sorted(set(PORT.findall(json.dumps(services))))
         self.ports = dict(zip(used, find_free_ports(len(used)), strict=True))
         self.services = services
         self.run = run
         self.kafka = kafka
         self.postgres = postgres
+        self.prefix = prefix
         self.folder = run.folder / "exchange"
         (self.folder / "state").mkdir(parents=True)
 
@@ -103,11 +105,8 @@ class Containers:
         value = value.replace(CONTAINER_FOLDER, str(self.folder)).replace("0.0.0.0", LOCALHOST)
         for service in self.services:
             value = value.replace(f"//{service}:", f"//{LOCALHOST}:")
-        return (
-            PORT.sub(lambda port: str(self.ports[port[0]]), value)
-            if LOCALHOST in value or value in self.ports
-            else value
-        )
+        names_port = LOCALHOST in value or value in self.ports
+        return PORT.sub(lambda port: str(self.ports[port[0]]), value) if names_port else value
 
     def environment(self, name: str) -> dict[str, str]:
         given = {key: self.translate(name, str(value)) for key, value in self.services[name]["environment"].items()}
@@ -115,7 +114,7 @@ class Containers:
             Path(given["SPOOL_DIR"]).mkdir(parents=True, exist_ok=True)
         if "APPLICATIONS" in given:
             given["APPLICATIONS"] = APPLICATIONS
-        return given | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TOPIC_PREFIX": self.kafka.prefix}
+        return given | {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TOPIC_PREFIX": self.prefix}
 
     def command(self, name: str) -> list[str]:
         assert self.services[name]["command"][0] == "python"
@@ -141,10 +140,10 @@ def make_roles(compose: dict[str, Any], postgres: Postgres) -> None:
 
 
 def test_commands_and_settings_run_the_exchange(
-    compose: dict[str, Any], run: Run, kafka_cluster: Kafka, postgres_server: Postgres
+    compose: dict[str, Any], run: Run, kafka_cluster: Kafka, postgres_server: Postgres, topic_prefix: str
 ) -> None:
     services = compose["services"]
-    containers = Containers(services, run, kafka_cluster, postgres_server)
+    containers = Containers(services, run, kafka_cluster, postgres_server, topic_prefix)
     make_roles(compose, postgres_server)
     containers.run_to_end("setup", START_TIMEOUT_S)
     for name in services:
