@@ -22,6 +22,7 @@ from contracts.wire.record import Headers, Record
 from contracts.wire.signature import (
     VerifiedRoots,
     check_proof,
+    check_statement,
     check_typ,
     read_headers,
     verify_carried,
