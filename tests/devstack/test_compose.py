@@ -100,7 +100,8 @@ class Containers:
         for database in re.findall(r"postgresql://(\w+):trial@postgres:5432/(\w+)", value):
             value = self.postgres.dsn_of(self.postgres.name(database[1]), self.postgres.name(database[0]), "trial")
         value = value.replace("kafka:9092", self.kafka.bootstrap)
-        value = value.replace("register_connector", self.postgres.name("register_connector"))
+        if value == "register_connector":
+            return self.postgres.name(value)
         value = value.replace(f"{CONTAINER_FOLDER}/spool", str(self.folder / "spool" / name))
         value = value.replace(CONTAINER_FOLDER, str(self.folder)).replace("0.0.0.0", LOCALHOST)
         for service in self.services:
