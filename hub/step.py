@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from contracts.admission import Admitted, Deferred, Refused
 from contracts.errors import Code
 from contracts.rules.case import AMENDED, APPROVED, BILLED, Fact, State, facts_of, fold, keys_of
-from contracts.rules.decide import Decision, Wanted, decide
-from contracts.rules.payments import tally
+from contracts.rules.decide import Basis, Decision, Wanted, decide, foundation_lost, recommendation_data
+from contracts.rules.payments import FactKey, tally
 from contracts.rules.rulebook import Rulebook
 
 PROVISIONAL = 1 << 62
@@ -381,15 +381,23 @@ def _compare_bills(step: Step, case: Case, state: State) -> None:
 
 
 def _compare_standing(step: Step, case: Case, decision: Decision, log_name: uuid.UUID) -> None:
+    """Withdraw what cannot stand any more, then issue what is wanted and does not stand."""
     standing, wanted = case.standing, decision.recommendation
-    stands = standing is not None and standing["state"] == "issued"
-    if wanted is not None and not (stands and standing is not None and standing["fingerprint"] == wanted.fingerprint):
+    if standing is not None and standing["state"] == "issued":
+        reason = decision.blocked_by[0] if wanted is None else foundation_lost(_basis_keys(standing), decision)
+        if reason is not None:
+            standing = step.standing = standing | {"state": "withdrawn", "reason": reason}
+            step.events.append(_recommendation_event(case, standing))
+        elif wanted is not None and standing["fingerprint"] == wanted.fingerprint:
+            return
+    if wanted is not None:
         revision = 1 if standing is None else standing["revision"] + 1
         step.standing = _issue(wanted, number_recommendation(log_name, case.id), revision)
         step.events.append(_recommendation_event(case, step.standing))
-    elif wanted is None and standing is not None and stands:
-        step.standing = standing | {"state": "withdrawn", "reason": decision.blocked_by[0]}
-        step.events.append(_recommendation_event(case, step.standing))
+
+
+def _basis_keys(standing: Mapping[str, Any]) -> list[FactKey]:
+    return [(entry["source"], entry["id"]) for entry in standing["basis"]]
 
 
 def _issue(wanted: Wanted, number: str, revision: int) -> dict[str, Any]:
@@ -398,7 +406,7 @@ def _issue(wanted: Wanted, number: str, revision: int) -> dict[str, Any]:
         "revision": revision,
         "state": "issued",
         "fingerprint": wanted.fingerprint,
-        "personal_of": " ".join(wanted.granted),
+        "granted": list(wanted.granted),
         "content": dict(wanted.content),
         "basis": [basis._asdict() for basis in wanted.basis],
     }
@@ -406,17 +414,14 @@ def _issue(wanted: Wanted, number: str, revision: int) -> dict[str, Any]:
 
 def _recommendation_event(case: Case, standing: Mapping[str, Any]) -> Event:
     """Put a recommendation together: what was decided, and the worker's data, which the standing does not repeat."""
-    data = {
-        "number": standing["number"],
-        "revision": standing["revision"],
-        "state": standing["state"],
-        **standing["content"],
-        "worker": case.personal[standing["personal_of"]],
-        "basis": standing["basis"],
-    }
-    if standing["state"] == "issued":
-        return Event(ISSUED, case.id, case.id, None, "", data)
-    return Event(WITHDRAWN, case.id, case.id, None, "", data | {"reason": standing["reason"]})
+    source, identity = standing["granted"]
+    basis = tuple(Basis(**entry) for entry in standing["basis"])
+    stated = Wanted(standing["content"], basis, (source, identity), standing["fingerprint"])
+    personal = case.personal[f"{source} {identity}"]
+    data = recommendation_data(
+        stated, personal, standing["number"], standing["revision"], standing["state"], standing.get("reason")
+    )
+    return Event(ISSUED if standing["state"] == "issued" else WITHDRAWN, case.id, case.id, None, "", data)
 
 
 def advance_code(row: BillingCode, facts: Sequence[Fact], fresh: bool, unmatched: timedelta, now: datetime) -> Step:
