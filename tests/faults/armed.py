@@ -1,32 +1,54 @@
-"""Start a command of ours with one kill point armed, or with one protection replaced.
+"""Start a command of ours so that a test can end or freeze it at a kill point, or take one protection away.
 
 Usage: `python -m tests.faults.armed MODULE [ARGUMENT...]` runs MODULE as `python -m` would.
-FAULT_POINT=name, FAULT_HIT=n: the process kills itself with SIGKILL at the n-th passing of that point.
+FAULT_ORDER=file: while the file exists, it names a point, a count and a signal (`write_order`); the process sends
+    itself that signal at the so-many-th passing of the point, and removes the file just before. A restarted process
+    therefore runs on, and one that was frozen is not frozen again.
 FAULT_REPLACE=package.module:attribute=tests.faults.replacements:function, comma-separated: replaced before the start.
 Only this module arms anything, and it is in no wheel.
 """
 
 import importlib
+import json
 import os
 import runpy
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import connectors.link.failpoint
 import hub.failpoint
 
+POINTS = (*hub.failpoint.POINTS, *connectors.link.failpoint.POINTS)
 
-def killer(point: str, hit: int) -> Callable[[str], None]:
-    """Return a callback that ends this process, without any clean-up, at the `hit`-th passing of `point`."""
-    passed = 0
+
+def write_order(file: Path, point: str, hit: int, number: signal.Signals) -> None:
+    """Order the process that watches `file` to signal itself at the `hit`-th passing of `point` from now on."""
+    if point not in POINTS:
+        raise LookupError(f"there is no kill point named {point}")
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps({"point": point, "hit": hit, "signal": int(number)}))
+    part.replace(file)
+
+
+def striker(file: Path) -> Callable[[str], None]:
+    """Return a callback that carries out the orders in `file`."""
+    passed: dict[str, int] = {}
 
     def strike(name: str) -> None:
-        nonlocal passed
-        if name == point:
-            passed += 1
-            if passed == hit:
-                os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            text = file.read_text()
+        except FileNotFoundError:
+            passed.clear()
+            return
+        order = json.loads(text)
+        if name != order["point"]:
+            return
+        passed[text] = passed.get(text, 0) + 1
+        if passed[text] == order["hit"]:
+            file.unlink()
+            os.kill(os.getpid(), order["signal"])
 
     return strike
 
@@ -46,11 +68,9 @@ def replace(rule: str) -> None:
 
 
 def main() -> None:
-    point = os.environ.get("FAULT_POINT")
-    if point:
-        if point not in (*hub.failpoint.POINTS, *connectors.link.failpoint.POINTS):
-            raise LookupError(f"there is no kill point named {point}")
-        strike = killer(point, int(os.environ.get("FAULT_HIT", "1")))
+    order = os.environ.get("FAULT_ORDER")
+    if order:
+        strike = striker(Path(order))
         hub.failpoint.arm(strike)
         connectors.link.failpoint.arm(strike)
     for rule in filter(None, os.environ.get("FAULT_REPLACE", "").split(",")):

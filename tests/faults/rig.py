@@ -1,0 +1,243 @@
+"""A small exchange of real processes on real Kafka and PostgreSQL, each of which a test can kill, freeze or weaken.
+
+Every process runs under `tests.faults.armed`. The agencies' own systems are the test's (see `natives`).
+"""
+
+import json
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from devstack.demonstration.cast import Cast, Services, call_cast, hub_environment, process_commands
+from devstack.kafka import Kafka
+from devstack.postgres import Postgres
+from devstack.processes import Child, Children
+from tests.faults.armed import write_order
+from tests.faults.background import NotReached, wait_until
+
+REPOSITORY = Path(__file__).parents[2]
+REGISTER_SCHEMA = REPOSITORY / "devstack" / "agencies" / "register.sql"
+READY_LIMIT_S = 60.0
+DEATH_LIMIT_S = 40.0
+COMMAND_LIMIT_S = 60.0
+REQUEST_LIMIT_S = 5.0
+SEED = 4
+APPLICATIONS = 900
+CONNECTORS = ("connector-ministry", "connector-bri", "connector-mandiri", "connector-immigration")
+HUB = ("hub-intake-1", "hub-relay", "hub-deadlines", "hub-api")
+EVERYTHING = (*HUB, *CONNECTORS)
+# What waits is refused soon, so that a test sees the end of it.
+LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 2, "unmatched_s": 2, "heartbeat_s": 2}
+
+_numbers = count(1)
+
+
+def provide(kafka: Kafka, postgres: Postgres, number: int) -> Services:
+    """Give one exchange its databases, its roles and its prefix."""
+    urls = []
+    for name in ("exchange", "register"):
+        role, database = postgres.name(f"{name}_owner_{number}"), postgres.name(f"{name}_{number}")
+        password = secrets.token_urlsafe(16)
+        postgres.execute(
+            f"CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'", f'CREATE DATABASE "{database}" OWNER "{role}"'
+        )
+        urls.append(postgres.dsn_of(database, role, password))
+    connector, password = postgres.name(f"register_connector_{number}"), secrets.token_urlsafe(16)
+    postgres.execute(f"CREATE ROLE \"{connector}\" LOGIN PASSWORD '{password}'")
+    register = postgres.dsn_of(postgres.name(f"register_{number}"), connector, password)
+    return Services(kafka.bootstrap, f"{kafka.prefix}x{number}-", urls[0], urls[1], register, connector)
+
+
+def change_limits(cast: Cast, limits: Mapping[str, int]) -> None:
+    """Write other limits into the registry's document before it is registered."""
+    file = cast.folder / "registry.json"
+    document = json.loads(file.read_text())
+    document["settings"]["limits"] |= limits
+    file.write_text(json.dumps(document))
+
+
+@dataclass
+class Rig:
+    """The exchange's processes by name. `extra`: settings of a process beside its usual ones, by name."""
+
+    cast: Cast
+    children: Children
+    kafka: Kafka
+    postgres: Postgres
+    extra: dict[str, dict[str, str]] = field(default_factory=dict)
+    running: dict[str, Child] = field(default_factory=dict)
+    past: list[Child] = field(default_factory=list)
+
+    def order_file(self, name: str) -> Path:
+        """Where a process looks for orders."""
+        return self.cast.folder / f"{name}.order"
+
+    def command(self, name: str) -> tuple[list[str], dict[str, str]]:
+        """Return a process' command under `armed` and its whole environment."""
+        command, environment = process_commands(self.cast)[_role_of(name)]
+        armed = [*command[:2], "tests.faults.armed", *command[2:]]
+        own = {"FAULT_ORDER": str(self.order_file(name)), "PYTHONPATH": str(REPOSITORY)}
+        return armed, environment | own | self.extra.get(name, {})
+
+    def start(self, *names: str, replacing: Sequence[str] = ()) -> None:
+        """Start processes at once. `replacing`: rules of FAULT_REPLACE for all of them."""
+        for name in names:
+            command, environment = self.command(name)
+            if replacing:
+                environment["FAULT_REPLACE"] = ",".join(replacing)
+            child = self.children.start(name, command, environment=environment, cwd=REPOSITORY)
+            if name in self.running:
+                self.past.append(self.running[name])
+            self.running[name] = child
+
+    def wait_ready(self, *names: str) -> None:
+        """Wait until processes serve."""
+        with httpx.Client(timeout=REQUEST_LIMIT_S) as client:
+            for name in names:
+                wait_until(f"{name} is ready", partial(self._is_ready, client, name), READY_LIMIT_S)
+
+    def _is_ready(self, client: httpx.Client, name: str) -> bool:
+        child = self.running[name]
+        if not child.is_alive():
+            raise NotReached(f"{name} has ended with code {child.returncode}: {child.read_log_tail()}")
+        try:
+            return client.get(self.url(name) + "/readyz").status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def url(self, name: str) -> str:
+        """Return a process' own address."""
+        environment = self.extra.get(name, {})
+        port = environment.get("METRICS_PORT") or environment.get("HTTP_PORT")
+        return self.cast.url(name) if port is None else f"http://127.0.0.1:{port}"
+
+    def arm(self, name: str, point: str, hit: int = 1, number: signal.Signals = signal.SIGKILL) -> None:
+        """Order a process to end (or freeze) itself at a point."""
+        write_order(self.order_file(name), point, hit, number)
+
+    def wait_death(self, name: str, point: str) -> None:
+        """Wait until a process has killed itself at a point. Raises NotReached."""
+        child = self.running[name]
+        wait_until(f"{name} reached {point}", lambda: not child.is_alive(), DEATH_LIMIT_S)
+        if child.returncode != -signal.SIGKILL:
+            raise NotReached(f"{name} ended with {child.returncode} instead: {child.read_log_tail()}")
+
+    def wait_frozen(self, name: str, point: str) -> None:
+        """Wait until a process has frozen itself at a point. Raises NotReached."""
+        file = self.order_file(name)
+        wait_until(f"{name} reached {point}", lambda: not file.exists() and self.is_stopped(name), DEATH_LIMIT_S)
+
+    def is_stopped(self, name: str) -> bool:
+        """Whether a process is frozen."""
+        status = Path(f"/proc/{self.running[name].pid}/stat").read_text()
+        return status.rpartition(")")[2].split()[0] == "T"
+
+    def kill(self, *names: str) -> None:
+        """SIGKILL processes."""
+        for name in names:
+            self.running[name].kill()
+
+    def stop(self, *names: str) -> None:
+        """SIGTERM processes, all at once, and wait until they have ended."""
+        for name in names:
+            self.running[name].send(signal.SIGTERM)
+        for name in names:
+            self.running[name].stop()
+
+    def check_alive(self) -> list[str]:
+        """Return a sentence for each process that has ended by itself."""
+        return [
+            f"{name} has ended with code {child.returncode}: {child.read_log_tail()}"
+            for name, child in self.running.items()
+            if not child.is_alive()
+        ]
+
+    def run_hub(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the hub to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "hub.cli", *arguments],
+            cwd=REPOSITORY,
+            env=hub_environment(self.cast) | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_LIMIT_S,
+            check=False,
+        )
+
+    def must_run_hub(self, *arguments: str) -> str:
+        """Run a command of the hub that has to succeed, and return what it printed."""
+        done = self.run_hub(*arguments)
+        if done.returncode != 0:
+            raise AssertionError(f"hub {' '.join(arguments)} failed with {done.returncode}: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def set_up(self) -> None:
+        """Migrate the database, put the registry in force, create the topics."""
+        self.must_run_hub("migrate")
+        registry = str(self.cast.folder / "registry.json")
+        self.must_run_hub("participants", "add", registry, "--root-key", str(self.cast.root.file))
+        self.must_run_hub("topics", "apply")
+
+    def read_logs(self) -> dict[str, str]:
+        """Return everything that the processes have printed, by file."""
+        return {file.name: file.read_text(errors="replace") for file in self.children.log_dir.iterdir()}
+
+
+def _role_of(name: str) -> str:
+    """Return the process that `name` is, or is another one of: `hub-relay-b` is a second `hub-relay`."""
+    return name.removesuffix("-b")
+
+
+async def create_register(services: Services) -> None:
+    """Create the ministry's register, in which the connector's role may read the outbox and write outcomes."""
+    connection: asyncpg.Connection[Any] = await asyncpg.connect(services.register_owner_url)
+    role = services.connector_role
+    try:
+        await connection.execute(REGISTER_SCHEMA.read_text())
+        await connection.execute(f'GRANT USAGE ON SCHEMA register TO "{role}"')
+        await connection.execute(f'GRANT SELECT ON register.outbox TO "{role}"')
+        await connection.execute(f'GRANT SELECT, INSERT ON register.outcome TO "{role}"')
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def open_rig(
+    kafka: Kafka, postgres: Postgres, folder: Path, *, limits: Mapping[str, int] = LIMITS, bootstrap: str = ""
+) -> Iterator[Rig]:
+    """Set up an exchange of its own in `folder`; nothing is started. All of its processes are killed at the end."""
+    number = next(_numbers)
+    services = provide(kafka, postgres, number)
+    if bootstrap:
+        services = replace(services, bootstrap=bootstrap)
+    home = folder / f"exchange-{number}"
+    home.mkdir(parents=True)
+    cast = call_cast(services, home, SEED, APPLICATIONS)
+    change_limits(cast, limits)
+    children = Children(home / "logs")
+    rig = Rig(cast, children, kafka, postgres)
+    try:
+        rig.set_up()
+        yield rig
+    finally:
+        for child in children.list_alive():
+            child.send(signal.SIGKILL)
+        children.stop_all()
+        kafka.delete_topics(services.topic_prefix)
+
+
+def describe_source(participant: str) -> str:
+    """Return the source of a participant's events."""
+    return f"https://{participant}.example/tka"

@@ -1,0 +1,66 @@
+"""SIGKILL at every boundary under load: the process is started again, and the whole history must hold."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from contracts.wire.key import PrivateKey, PublicKey
+from hub import registration
+from hub.store.database import Database
+from tests.faults.armed import POINTS
+from tests.faults.exchange import Exchange
+
+APPLICATIONS_EACH = 2
+# Whose point it is. The link's points are passed by every connector; one is chosen for each.
+OWNERS = {
+    "intake": "hub-intake-1",
+    "deadlines": "hub-deadlines",
+    "relay": "hub-relay",
+    "spool": "connector-bri",
+    "publish": "connector-ministry",
+    "deliver": "connector-immigration",
+    "trust": "connector-mandiri",
+    "register": "connector-ministry",
+    "writeback": "connector-ministry",
+    "notification": "connector-bri",
+    "statement": "connector-bri",
+    "answers": "connector-immigration",
+    "visa_system": "connector-immigration",
+}
+# The points that a load of this size passes only once or twice; the others are passed once before the kill.
+RARE = ("deadlines", "trust", "statement", "intake.before_offsets", "intake.after_offsets")
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_kill(point: str, exchange: Exchange) -> None:
+    owner = OWNERS[point.split(".")[0]]
+    exchange.rig.arm(owner, point, hit=1 if point.startswith(RARE) else 2)
+    telling = exchange.load(APPLICATIONS_EACH)
+    if point.startswith("trust."):
+        change_registry(exchange)
+    exchange.rig.wait_death(owner, point)
+    exchange.rig.start(owner)
+    exchange.settle(telling)
+    assert exchange.findings() == []
+
+
+def test_every_point_has_an_owner() -> None:
+    assert {point.split(".")[0] for point in POINTS} == OWNERS.keys()
+
+
+def change_registry(exchange: Exchange) -> None:
+    """Put the next version of the registry in force, with nothing new in it."""
+
+    async def change() -> None:
+        cast = exchange.rig.cast
+        database = await Database.open(cast.services.database_url, size=1)
+        try:
+            root = PrivateKey.from_pem(cast.root.file.read_bytes())
+            now = datetime.now(UTC)
+            await registration.apply(
+                database, registration.add_participants([], now), root, PublicKey.from_jwk(cast.root.jwk), now
+            )
+        finally:
+            await database.close()
+
+    exchange.background.run(change())
