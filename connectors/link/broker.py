@@ -1,8 +1,10 @@
 """How a connector speaks to Kafka: the options in which aiokafka's defaults would lose, double or reorder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 BATCH_BYTES_MAX = 256 * 1024
 REQUEST_BYTES_MAX = 1024 * 1024
@@ -52,3 +54,17 @@ class Broker:
             metadata_max_age_ms=METADATA_AGE_MS_MAX,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
+
+    async def partitions(self, topics: Sequence[str]) -> dict[str, int]:
+        """Return how many partitions the broker has of these logical topics; absent ones are left out.
+
+        Raises KafkaError when no broker answers.
+        """
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
+        try:
+            await admin.start()
+            found = await admin.describe_topics([self.physical(topic) for topic in topics])
+        finally:
+            await admin.close()
+        counts = {each["topic"]: len(each["partitions"]) for each in found if each["error_code"] == 0}
+        return {topic: counts[self.physical(topic)] for topic in topics if self.physical(topic) in counts}

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from connectors.link.broker import Broker
 from connectors.link.clock import utc_now
-from connectors.link.fault import HubUnreachable, LinkFault, SettingsFault, SpoolLocked, TrustFault
+from connectors.link.fault import HubUnreachable, SettingsFault, SpoolLocked, TrustFault
 from connectors.link.hub_client import HubClient
 from connectors.link.settings import ConnectorSettings
 from connectors.link.spool_file import lock_spool
@@ -118,27 +118,17 @@ async def _check_api(settings: ConnectorSettings, hub: HubClient) -> Finding:
 
 async def _check_broker(settings: ConnectorSettings, registry: Registry) -> Finding:
     broker = Broker(settings.kafka_bootstrap, settings.topic_prefix, f"check-{settings.participant}")
-    consumer = broker.consumer()
+    topics = [f"from.{settings.participant}", f"to.{settings.participant}"]
     try:
-        await consumer.start()
-        there = await consumer.topics()
-        for topic in (f"from.{settings.participant}", f"to.{settings.participant}"):
-            if broker.physical(topic) not in there:
-                says = f"The broker has no topic {broker.physical(topic)}: check TOPIC_PREFIX."
-                return Finding("broker", "wrong", says)
-            # Only the partitions that the registry names are read and written.
-            have = len(consumer.partitions_for_topic(broker.physical(topic)) or ())
-            if have < (registry.partitions(topic) or 0):
-                says = f"The broker's {topic} has too few partitions: ask the hub's operator."
-                return Finding("broker", "wrong", says)
+        have = await broker.partitions(topics)
     except (KafkaError, OSError) as error:
         name = type(error).__name__
         return Finding("broker", "unreachable", f"The broker does not answer ({name}): check KAFKA_BOOTSTRAP.")
-    finally:
-        await consumer.stop()
+    for topic in topics:
+        if topic not in have:
+            says = f"The broker has no topic {broker.physical(topic)}: check TOPIC_PREFIX and the topic's rights."
+            return Finding("broker", "wrong", says)
+        if have[topic] < (registry.partitions(topic) or 0):
+            says = f"The broker's {topic} has too few partitions: ask the hub's operator."
+            return Finding("broker", "wrong", says)
     return Finding("broker", "ok", "The broker answers and has this participant's topics.")
-
-
-def said_by(fault: LinkFault, title: str) -> Finding:
-    """Return a finding from a fault of the link."""
-    return Finding(title, "settings" if isinstance(fault, SettingsFault) else "wrong", str(fault))

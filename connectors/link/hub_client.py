@@ -123,8 +123,13 @@ class HubClient:
             wait=wait_random_exponential(multiplier=0.2, max=BACKOFF_S_MAX),
             reraise=True,
         )
+
+        # Tenacity awaits only what it sees to be a coroutine function.
+        async def attempt() -> T:
+            return await ask()
+
         try:
-            return await attempts(ask)
+            return await attempts(attempt)
         except _Transient as error:
             raise HubUnreachable(str(error)) from error
 

@@ -9,8 +9,6 @@ from connectors.link.fault import StreamStopped
 from connectors.link.stream_reader import Stream, StreamReader, Surroundings
 from contracts.registry import RECOMMENDATIONS
 
-REGISTRY_CHECK_S = 5.0
-
 _log = structlog.get_logger()
 
 
@@ -39,15 +37,14 @@ class Subscriber:
 
     async def run(self) -> None:
         """Read for ever. Raises whatever a reader raises but StreamStopped, which stops that stream alone."""
+        changed = self._around.trust.changed
         try:
             while True:
+                changed.clear()
                 self._start_readers()
-                if self._readers:
-                    await asyncio.wait(
-                        self._readers.values(), timeout=REGISTRY_CHECK_S, return_when=asyncio.FIRST_COMPLETED
-                    )
-                else:
-                    await asyncio.sleep(REGISTRY_CHECK_S)
+                renewal = asyncio.create_task(_wait_for(changed))
+                await asyncio.wait({*self._readers.values(), renewal}, return_when=asyncio.FIRST_COMPLETED)
+                renewal.cancel()
                 self._collect()
         finally:
             for task in self._readers.values():
@@ -77,3 +74,7 @@ class Subscriber:
             self._stopped[stream] = (self._around.trust.registry.version, str(error))
             self._around.metrics.stopped.labels(stream.topic, stream.partition).set(1)
             _log.error("stream stopped", topic=stream.topic, partition=stream.partition, why=str(error))
+
+
+async def _wait_for(changed: asyncio.Event) -> None:
+    await changed.wait()

@@ -91,7 +91,7 @@ async def test_unfit_fact_uses_up_no_sequence(tmp_path: Path) -> None:
         assert [aside.code for aside in await spool.unreported(10)] == [
             "data_invalid",
             "data_invalid",
-            "value_not_utf8",
+            "json_invalid",
         ]
     assert (unfit.outcome, unfit.code, unfit.detail) == ("unfit", "data_invalid", "amount: string_pattern_mismatch")
     assert (subject.outcome, half.outcome) == ("unfit", "unfit")
