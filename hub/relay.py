@@ -19,7 +19,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -32,7 +31,7 @@ from hub.health import Health
 from hub.release import Signer, hold_back, write_headers
 from hub.store import outbox
 from hub.store.database import Database
-from hub.store.election import Election
+from hub.store.election import SESSION_ERRORS, Election
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryInForce
 
@@ -59,7 +58,7 @@ WAKE_PAUSE_S = 0.002
 BACKOFF_S_MAX = 10.0
 
 # AssertionError: fencing surfaces as one on later calls.
-TRANSIENT = (KafkaError, OSError, TimeoutError, AssertionError, asyncpg.PostgresError, asyncpg.InterfaceError)
+TRANSIENT = (KafkaError, AssertionError, *SESSION_ERRORS)
 
 log = structlog.get_logger(__name__)
 

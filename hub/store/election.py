@@ -20,6 +20,9 @@ COMMAND_TIMEOUT_S = 5.0
 # The first half of a two-part lock id; no other program may use this number in the hub's database.
 MEMBER_LOCK_CLASS = 1_414_217_298
 
+# What asyncpg raises when a session ends: also an internal error, if that happens between two steps of one query.
+SESSION_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 COUNT_MEMBERS = """
     SELECT count(*) FROM pg_locks
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -90,5 +93,5 @@ class Election:
         """End the session, which gives all locks back."""
         try:
             await self._connection.close(timeout=COMMAND_TIMEOUT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except SESSION_ERRORS:
             self._connection.terminate()

@@ -65,13 +65,11 @@ class Bench:
 
     async def reach(self, topic: str, seq: int) -> None:
         """Wait until the relay has noted `seq`."""
-        await until(self._is_at(topic, seq))
 
-    def _is_at(self, topic: str, seq: int) -> Callable[[], Awaitable[bool]]:
         async def look() -> bool:
             return await self.position(topic) >= seq
 
-        return look
+        await until(look)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -96,7 +94,7 @@ async def running(*relays: Relay) -> AsyncIterator[list["asyncio.Task[None]"]]:
         yield tasks
     finally:
         stop.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks)
 
 
 @pytest.fixture
