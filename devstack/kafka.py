@@ -243,7 +243,8 @@ def _start_embedded(run: Run, count: int, settings: Mapping[str, str]) -> Kafka:
     (run.folder / "log4j2.properties").write_text(LOG_CONFIGURATION)
     ports = find_free_ports(2 * count)
     voters = ",".join(f"{number + 1}@{LOCALHOST}:{ports[count + number]}" for number in range(count))
-    cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).rstrip(b"=").decode()
+    # Kafka's tool takes an id that begins with a hyphen for an option; a first byte of zero begins with A.
+    cluster_id = base64.urlsafe_b64encode(bytes(1) + secrets.token_bytes(15)).rstrip(b"=").decode()
     brokers = []
     for number in range(count):
         broker = _prepare_broker(run, number + 1, (ports[number], ports[count + number]), voters, count, settings)
