@@ -59,6 +59,8 @@ TRANSIENT_DATABASE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    # A connection that is cut between two steps of one query.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
@@ -100,6 +102,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._desk = desk
         self._bootstrap = bootstrap
         self._prefix = prefix
+        self.group = prefix + GROUP
         self._health = health
         self._batch_size = batch_size
         self._clock = clock
@@ -137,7 +140,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             client_id=GROUP,
-            group_id=self._prefix + GROUP,
+            group_id=self.group,
             isolation_level="read_committed",
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -246,9 +249,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         limit = self._batch_size * BATCHES_PER_POLL
         try:
             polled = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=limit)
-        except (NoOffsetForPartitionError, OffsetOutOfRangeError) as error:
-            log.warning("intake_position_unknown_to_kafka", error=type(error).__name__)
-            await self._reopen([place for place in self._consumer.assignment() if place in self._positions])
+        except NoOffsetForPartitionError:
+            # Kafka was asked for a position between the assignment and our seek, which has the last word.
+            return
+        except OffsetOutOfRangeError:
+            log.warning("intake_position_out_of_range")
+            await self._reopen(list(self._positions))
             return
         if self._fault is not None:
             raise self._fault
@@ -281,7 +287,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def _show_offsets(self) -> None:
         """Commit offsets, which nothing here ever reads, and show the lag."""
-        reached = dict(self._positions)
+        assigned = self._consumer.assignment()
+        reached = {place: position for place, position in self._positions.items() if place in assigned}
         for place, position in reached.items():
             highwater = self._consumer.highwater(place)
             if highwater is not None:

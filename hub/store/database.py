@@ -69,6 +69,17 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """Give a connection that sees one moment and changes nothing; its statements may take as long as they need."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            yield connection
+
+    @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Give a connection outside any transaction, for a read or a single statement."""
         async with self._pool.acquire() as connection:

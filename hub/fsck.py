@@ -1,0 +1,346 @@
+"""fsck: fold everything again from the inbox, in the order of the log, and compare with what is stored.
+
+It reads one snapshot and changes nothing. What it proves: cases and billing codes are the fold of the accepted
+messages; every message has its leaf, with the bytes that the message demands; positions and streams have no gap; there
+is one recommendation per revision. A deadline's passing is a leaf of its own and is folded where it stands.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import asyncpg
+
+from contracts.admission import Admitted
+from contracts.errors import Code, Refusal
+from contracts.events import read_event
+from contracts.log import entry
+from contracts.rules.case import Fact
+from contracts.rules.rulebook import Rulebook, RuleSet
+from contracts.wire.envelope import read_envelope
+from contracts.wire.instant import read_instant
+from contracts.wire.record import Record
+from contracts.wire.signature import Signature
+from hub.step import (
+    BILL_TIMER,
+    PROVISIONAL,
+    UNMATCHED_TIMER,
+    BillingCode,
+    Case,
+    advance,
+    advance_code,
+    gather,
+    keys_for,
+    name_log,
+)
+from hub.store import inspection
+from hub.store.database import Connection, Database
+
+# So many messages are folded in memory at once; more are done in several passes over the log.
+MESSAGES_PER_PASS_MAX = 200_000
+FINDINGS_MAX = 1_000
+
+
+class Finding(NamedTuple):
+    """Something that does not hold. No personal data: names, numbers and offsets only."""
+
+    kind: str
+    subject: str
+    detail: str
+
+
+class _Timer(NamedTuple):
+    """A deadline that passed."""
+
+    log_index: int
+    name: str
+    subject: str
+    at: datetime
+
+
+@dataclass(slots=True)
+class _Group:
+    """The accepted messages and passed deadlines of one transaction, which were folded together."""
+
+    at: datetime
+    messages: list[asyncpg.Record] = field(default_factory=list)
+    timers: list[_Timer] = field(default_factory=list)
+
+
+async def check(database: Database) -> list[Finding]:
+    """Return everything that does not hold, at most FINDINGS_MAX; an empty list is a sound database."""
+    async with database.snapshot() as connection:
+        log = await inspection.read_log(connection)
+        findings = [Finding(*breach) for breach in await inspection.find_breaches(connection)]
+        if (log.leaves, log.first, log.last) != (log.next_index, 0, log.next_index - 1):
+            detail = f"{log.leaves} leaves from {log.first} to {log.last}, the next index is {log.next_index}"
+            findings.append(Finding("leaves_gap", "log", detail))
+        findings += await _check_parked(connection)
+        passes = 1 + log.next_index // MESSAGES_PER_PASS_MAX
+        claims = await inspection.read_claims(connection)
+        for number in range(passes):
+            refold = Refold(await _read_rulebooks(connection), log.origin, claims, passes, number)
+            findings += await refold.run(connection, check_leaves=number == 0)
+        findings += await _check_recommendations(connection)
+    return findings[:FINDINGS_MAX]
+
+
+async def _read_rulebooks(connection: Connection) -> list[tuple[int, Rulebook]]:
+    """Return the rule book that held from each log index on, the newest first."""
+    rule_sets: list[RuleSet] = []
+    books: list[tuple[int, Rulebook]] = [(-1, Rulebook(()))]
+    for index, document in await inspection.read_rule_sets(connection):
+        rule_sets.append(RuleSet.read(document.encode()))
+        books.append((index, Rulebook(rule_sets)))
+    return books[::-1]
+
+
+class Refold:
+    """One pass over the log: the cases whose id falls to `number` of `passes`, as the log makes them."""
+
+    def __init__(
+        self,
+        rulebooks: Sequence[tuple[int, Rulebook]],
+        origin: str,
+        claims: Mapping[str, str],
+        passes: int = 1,
+        number: int = 0,
+    ) -> None:
+        self.cases: dict[str, Case] = {}
+        self.codes: dict[str, BillingCode] = {}
+        self.rule_sets: dict[str, str | None] = {}
+        self.findings: list[Finding] = []
+        self._rulebooks = rulebooks
+        self._log_name = name_log(origin)
+        self._claims = claims
+        self._passes = passes
+        self._number = number
+
+    def _is_ours(self, subject: str) -> bool:
+        """Whether this pass folds the case of a message's subject: the case itself, or the one that has the code."""
+        owner = self._claims.get(subject, subject)
+        return self._passes == 1 or zlib.crc32(owner.encode()) % self._passes == self._number
+
+    async def run(self, connection: Connection, *, check_leaves: bool) -> list[Finding]:
+        """Fold the log and compare."""
+        async for group in _read_groups(connection):
+            if check_leaves:
+                for message in group.messages:
+                    self._check_leaf(message)
+            self._fold(group)
+        async for row in inspection.stream(connection, inspection.READ_CASES):
+            if self._is_ours(row["id"]):
+                self._compare_case(row)
+        async for row in inspection.stream(connection, inspection.READ_CODES):
+            if self._is_ours(row["code"]):
+                self._compare_code(row)
+        for name in (*self.cases, *self.codes):
+            self._find("not_stored", name, "the log makes it, the database does not hold it")
+        return self.findings
+
+    def _find(self, kind: str, subject: str, detail: str) -> None:
+        self.findings.append(Finding(kind, subject, detail))
+
+    def _check_leaf(self, row: asyncpg.Record) -> None:
+        """Compare a message's digest with its bytes, and its leaf with both."""
+        if hashlib.sha256(row["value"]).digest() != row["digest"]:
+            self._find("value_changed", f"inbox/{row['log_index']}", "the bytes are not those that the digest names")
+        expected = entry.accepted(
+            source=row["source"],
+            id=row["id"],
+            type=row["type"],
+            digest=row["digest"],
+            kid=row["kid"],
+            sig=row["jws"].rpartition(".")[2],
+            received_at=row["received_at"],
+        )
+        if row["entry"] != expected:
+            self._find("leaf_wrong", f"inbox/{row['log_index']}", "the leaf is not the one of this message")
+
+    def _fold(self, group: _Group) -> None:
+        """Do what the desk did in the transaction of this group."""
+        fresh = []
+        indices = []
+        for row in group.messages:
+            if self._is_ours(row["subject"]):
+                try:
+                    fresh.append(_readmit(row))
+                    indices.append(row["log_index"])
+                except Refusal as refusal:
+                    self._find("not_admissible", f"inbox/{row['log_index']}", str(refusal.code))
+        case_ids, codes = keys_for(fresh)
+        for code in codes:
+            self.codes.setdefault(code, BillingCode(code, None, [], {}))
+        case_ids |= {owner for code in codes if (owner := self.codes[code].case_id) is not None}
+        for case_id in case_ids:
+            self.cases.setdefault(case_id, Case(case_id, [], {}, None, {}))
+        gathered = gather(fresh, self.cases, self.codes)
+        for refused in gathered.unfit:
+            self._find("not_acceptable", f"{refused.record.topic}/{refused.record.offset}", str(refused.code))
+            return
+        first = group.messages[0]["log_index"] if group.messages else group.timers[0].log_index
+        rulebook = next(book for index, book in self._rulebooks if index < first)
+        for work in gathered.cases.values():
+            work.fresh = _settle(work.fresh, indices)
+            self._advance(work.joined(), rulebook, group.at)
+            for claimed in work.claimed:
+                self.codes[claimed.code] = BillingCode(claimed.code, work.case.id, [], {})
+        for waiting in gathered.codes.values():
+            unclaimed = waiting.row
+            unclaimed.facts = [*unclaimed.facts, *_settle(waiting.fresh, indices)]
+            unclaimed.told = advance_code(unclaimed, unclaimed.facts, True, timedelta(), group.at).told
+        self._fire(group, rulebook)
+
+    def _fire(self, group: _Group, rulebook: Rulebook) -> None:
+        """Let the group's deadlines pass."""
+        owners = {}
+        for timer in group.timers:
+            row = self.codes.get(timer.subject)
+            if row is None:
+                continue
+            if timer.name == BILL_TIMER and row.case_id is not None:
+                owners[row.case_id] = self.cases[row.case_id]
+            elif timer.name == UNMATCHED_TIMER and row.case_id is None and row.facts:
+                row.told = advance_code(row, row.facts, False, timedelta(), group.at).told
+        for case in owners.values():
+            self._advance(case, rulebook, group.at)
+
+    def _advance(self, case: Case, rulebook: Rulebook, now: datetime) -> None:
+        step = advance(case, rulebook, self._log_name, now)
+        case.told, case.standing = step.told, step.standing
+        self.cases[case.id] = case
+        self.rule_sets[case.id] = step.rule_set
+
+    def _compare_case(self, row: asyncpg.Record) -> None:
+        case = self.cases.pop(row["id"], None) or Case(row["id"], [], {}, None, {})
+        subject = f"case/{row['id']}"
+        self._compare_facts(subject, row["facts"], case.facts)
+        standing = None if row["standing"] is None else json.loads(row["standing"])
+        for kind, stored, folded in (
+            ("told_differs", json.loads(row["told"]), case.told),
+            ("standing_differs", standing, case.standing),
+            ("rule_set_differs", row["rule_set"], self.rule_sets.get(case.id)),
+        ):
+            if stored != folded:
+                self._find(kind, subject, "the fold of the log comes to something else")
+
+    def _compare_code(self, row: asyncpg.Record) -> None:
+        code = self.codes.pop(row["code"], None) or BillingCode(row["code"], None, [], {})
+        subject = f"code/{row['code']}"
+        self._compare_facts(subject, row["facts"], code.facts)
+        if json.loads(row["told"]) != code.told:
+            self._find("told_differs", subject, "the fold of the log comes to something else")
+        if row["case_id"] != code.case_id:
+            self._find("claim_differs", subject, "the fold of the log gives the code to another case")
+
+    def _compare_facts(self, subject: str, stored: str, folded: Iterable[Fact]) -> None:
+        found = {json.dumps(fact, sort_keys=True) for fact in json.loads(stored)}
+        expected = {json.dumps(fact.to_json(), sort_keys=True) for fact in folded}
+        if found != expected:
+            detail = f"{len(found - expected)} facts too many, {len(expected - found)} missing"
+            self._find("facts_differ", subject, detail)
+
+
+def _settle(facts: Iterable[Fact], indices: Sequence[int]) -> list[Fact]:
+    """Give provisional facts the indices that the log has for them."""
+    return [
+        replace(fact, log_index=indices[fact.log_index - PROVISIONAL]) if fact.log_index >= PROVISIONAL else fact
+        for fact in facts
+    ]
+
+
+def _readmit(row: asyncpg.Record) -> Admitted:
+    """Read an accepted message again; its signature was judged when it came. Raises Refusal."""
+    envelope = read_envelope(row["value"])
+    event = read_event(envelope.type, envelope.data, envelope.subject)
+    record = Record(row["topic_id"], row["partition"], row["offset"], None, row["value"], (), 0)
+    signature = Signature(row["kid"], "", "", row["jws"], row["jws_proof"], None)
+    return Admitted(record, envelope, event, row["participant"], signature)
+
+
+async def _read_groups(connection: Connection) -> AsyncIterator[_Group]:
+    """Yield the log's accepted messages and passed deadlines, transaction by transaction."""
+    timers = [_read_timer(index, leaf) for index, leaf in await inspection.read_timers(connection)]
+    group: _Group | None = None
+    async for row in inspection.stream(connection, inspection.READ_ACCEPTED):
+        while timers and timers[0].log_index < row["log_index"]:
+            timer = timers.pop(0)
+            if group is None or group.at != timer.at:
+                if group is not None:
+                    yield group
+                group = _Group(timer.at)
+            group.timers.append(timer)
+        if group is None or group.at != row["received_at"] or group.timers:
+            if group is not None:
+                yield group
+            group = _Group(row["received_at"])
+        group.messages.append(row)
+    for timer in timers:
+        if group is None or group.at != timer.at:
+            if group is not None:
+                yield group
+            group = _Group(timer.at)
+        group.timers.append(timer)
+    if group is not None:
+        yield group
+
+
+def _read_timer(index: int, leaf: bytes) -> _Timer:
+    read = json.loads(leaf)
+    return _Timer(index, read["name"], read["subject"], read_instant(read["at"]))
+
+
+async def _check_parked(connection: Connection) -> list[Finding]:
+    """Compare every quarantined record with its leaf."""
+    findings = []
+    async for row in inspection.stream(connection, inspection.READ_PARKED):
+        expected = entry.refused(
+            code=Code(row["code"]),
+            digest=entry.salted_digest(row["salt"], row["value"] or b""),
+            topic=row["topic"],
+            partition=row["partition"],
+            offset=row["offset"],
+            participant=row["participant"],
+            received_at=row["received_at"],
+        )
+        if row["entry"] != expected:
+            findings.append(Finding("leaf_wrong", f"quarantine/{row['id']}", "the leaf is not the one of this record"))
+    return findings
+
+
+async def _check_recommendations(connection: Connection) -> list[Finding]:
+    """Follow each recommendation's revisions: each issued once, withdrawn at most once, and the last one stands."""
+    findings = []
+    last: dict[str, tuple[int, str]] = {}
+    async for row in inspection.stream(connection, inspection.READ_RECOMMENDED):
+        value = json.loads(row["value"])
+        data = value["data"]
+        subject = f"case/{row['key']}"
+        revision, state = last.get(row["key"], (0, "withdrawn"))
+        expected = revision + 1 if data["state"] == "issued" else revision
+        if data["revision"] != expected or (data["state"] == "withdrawn" and state != "issued"):
+            detail = f"revision {data['revision']} {data['state']} follows revision {revision} {state}"
+            findings.append(Finding("revision_wrong", subject, detail))
+        leaf = entry.recommendation(
+            id=value["id"],
+            case=row["key"],
+            number=data["number"],
+            revision=data["revision"],
+            state=data["state"],
+            digest=hashlib.sha256(row["value"]).digest(),
+        )
+        if row["entry"] != leaf or any(basis["log_index"] >= row["leaf_index"] for basis in data["basis"]):
+            findings.append(
+                Finding("leaf_wrong", subject, f"revision {data['revision']} has not the leaf that it needs")
+            )
+        last[row["key"]] = (data["revision"], data["state"])
+    async for row in inspection.stream(connection, inspection.READ_CASES):
+        standing = None if row["standing"] is None else json.loads(row["standing"])
+        stands = None if standing is None else (standing["revision"], standing["state"])
+        if stands != last.get(row["id"]):
+            findings.append(Finding("revision_wrong", f"case/{row['id']}", "what stands was not what was said last"))
+    return findings
