@@ -15,9 +15,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
@@ -36,7 +35,7 @@ from devstack.demonstration.troubles import Ledger, SecondHand
 from devstack.kafka import start_kafka
 from devstack.postgres import start_postgres
 from devstack.processes import StackError
-from devstack.run import Run
+from devstack.run import Run, Say
 from devstack.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -112,7 +111,8 @@ async def _run(console: Console, applications: int, seed: int, keep: bool) -> in
 
 
 @contextlib.contextmanager
-def _set_up_stack(console: Console, keep: bool) -> "Any":
+def _set_up_stack(console: Console, keep: bool) -> Iterator[Stack]:
+    """Give PostgreSQL that serves and Kafka that has begun to start."""
     run = Run(keep=keep, say=console.print)
     run.children.log_dir = FOLDER / "logs"
     stack: Stack | None = None
@@ -120,7 +120,6 @@ def _set_up_stack(console: Console, keep: bool) -> "Any":
         kafka = start_kafka(run, wait=False)
         postgres = start_postgres(run)
         stack = Stack(run, kafka, postgres)
-        kafka.wait_until_ready()
         yield stack
     except BaseException:
         # A run that failed is never kept: what it left running could not be told from what it should be.
@@ -162,7 +161,7 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
 
     async with httpx.AsyncClient() as client:
         stage = Stage(cast, stack.run.children, REPOSITORY, client)
-        await _set_stage(stage, say)
+        await _set_stage(stage, stack, say)
         async with _open_eyes(cast) as (watcher, tables, producer):
             hand = SecondHand(cast, producer, ledger)
             performance = Performance(stage, day, watcher, tables, hand, ledger, say)
@@ -177,17 +176,22 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
     return expected, seen
 
 
-async def _set_stage(stage: Stage, say: "Any") -> None:
+async def _set_stage(stage: Stage, stack: Stack, say: Say) -> None:
+    """Prepare the database while Kafka starts, then start everything that was not started before."""
     agencies = [name for name in stage.names if name.startswith("agency-")]
     stage.start(*agencies)
-    await stage.run_hub("migrate")
-    registry = str(stage.cast.folder / "registry.json")
-    await stage.run_hub("participants", "add", registry, "--root-key", str(stage.cast.root.file))
+    await asyncio.gather(_prepare_database(stage), asyncio.to_thread(stack.kafka.wait_until_ready))
     await stage.run_hub("topics", "apply")
     say("The database is migrated, the registry signed, the topics made")
     stage.start(*(name for name in stage.names if name not in agencies))
     await stage.wait_ready(*stage.names)
     say(f"{len(stage.names)} processes are ready")
+
+
+async def _prepare_database(stage: Stage) -> None:
+    await stage.run_hub("migrate")
+    registry = str(stage.cast.folder / "registry.json")
+    await stage.run_hub("participants", "add", registry, "--root-key", str(stage.cast.root.file))
 
 
 def _still_alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -72,7 +72,7 @@ class VisaSystem:
         until = (datetime.now(UTC) + STAY_VALIDITY).date().isoformat()
         permit = f"ITAS-{number.removeprefix('TKA-')}"
         self._answer("entry", number, revision, application, port=PORT_OF_ENTRY)
-        self._answer("stay_permit", number, revision, application, permit_number=permit, valid_until=until)
+        self._answer("stay_permit_issued", number, revision, application, permit_number=permit, valid_until=until)
 
     def _answer(self, kind: str, number: str, revision: int, application: str, **extra: str) -> None:
         with self._lock:

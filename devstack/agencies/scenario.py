@@ -259,7 +259,7 @@ def _tell_permit(random: Random, application: Application, start: datetime) -> I
     yield row("KELAYAKAN", {"hasil": "lulus"})
     yield row("TKA_TERVERIFIKASI", {})
     if application.variant == "exempt":
-        yield row("PEMBEBASAN", {"golongan": "lembaga_sosial", "dasar_hukum": "PP 34/2021 Pasal 25"})
+        yield row("PEMBEBASAN", {"golongan": "social_institution", "dasar_hukum": "PP 34/2021 Pasal 25"})
     if application.bill is not None:
         yield row("KODE_BAYAR", _announce(application, application.bill), with_file=False)
     yield row("DISETUJUI", _decision(application))

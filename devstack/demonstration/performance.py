@@ -63,7 +63,7 @@ class Performance:
                 self._kill_after("hub-intake-1", "ministry", "written", rows // 8),
                 self._kill_after("connector-ministry", "ministry", "written", rows // 5),
                 self._begin_noon_after(rows // 4),
-                self._kill_after("hub-relay", "ministry", "written", rows // 2),
+                self._kill_relay(rows // 3),
                 self._trouble_immigration(),
                 *(self._kill_bank_connector(bank) for bank in BANKS),
             ):
@@ -88,6 +88,19 @@ class Performance:
 
     async def _kill_after(self, name: str, agency: str, page: str, count: int) -> None:
         await self._wait_for_page(agency, page, count)
+        self._kill(name)
+
+    async def _kill_relay(self, accepted: int) -> None:
+        """Kill while the hub accepts messages, so that there is something to be sent."""
+
+        async def is_reached() -> bool:
+            counted = await self._tables.accepted_by_source()
+            return counted.get(self._stage.cast.source("ministry"), 0) >= accepted
+
+        await self._wait(f"the hub has accepted {accepted} of the ministry's messages", is_reached)
+        self._kill("hub-relay")
+
+    def _kill(self, name: str) -> None:
         self._stage.kill(name)
         self._say(f"kill -9 {name}, started again")
 
