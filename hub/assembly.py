@@ -1,0 +1,172 @@
+"""Puts the hub together: one process runs one part or several, and ends as a whole.
+
+A part that fails for good ends the others, gently; what it raised is what the process says. Outages are no failures:
+every part waits them out by itself and says so in readiness.
+"""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+
+import structlog
+import uvloop
+from fastapi import FastAPI
+
+from hub import topics, trust
+from hub.deadlines import Deadlines
+from hub.desk import Desk
+from hub.health import Health
+from hub.intake import Intake
+from hub.logs import configure_logs
+from hub.relay import Cluster, Relay
+from hub.release import Signer
+from hub.settings import Settings, SettingsInvalid
+from hub.store.database import Database
+from hub.trust import RegistryInForce
+from hub.web import machines, probes, server
+
+SHUTDOWN_S = 25.0
+
+log = structlog.get_logger(__name__)
+
+
+class Part(StrEnum):
+    """What the hub consists of."""
+
+    INTAKE = "intake"
+    RELAY = "relay"
+    DEADLINES = "deadlines"
+    API = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What the parts of one process share."""
+
+    settings: Settings
+    database: Database
+    registry: RegistryInForce
+    health: Health
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where Kafka is. Raises SettingsInvalid."""
+        if not self.settings.kafka_bootstrap:
+            raise SettingsInvalid("KAFKA_BOOTSTRAP is not set: it names the brokers, as host:port.")
+        return Cluster(self.settings.kafka_bootstrap, self.settings.topic_prefix)
+
+
+Loop = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def run(parts: frozenset[Part], settings: Settings) -> None:
+    """Run `parts` in this process until SIGTERM or SIGINT. Raises what made a part fail for good."""
+    configure_logs()
+    uvloop.run(_run(parts, settings))
+
+
+async def _run(parts: frozenset[Part], settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    root = trust.read_root(settings.trust_root_file)
+    async with AsyncExitStack() as stack:
+        listeners = _listen(parts, settings, stack)
+        database = await Database.open(settings.database_url, size=settings.database_pool_size)
+        stack.push_async_callback(database.close)
+        hub = Hub(settings, database, RegistryInForce(root), Health())
+        async with database.connection() as connection:
+            await hub.registry.refresh(connection)
+        if parts - {Part.API}:
+            # Told at once and plainly; once the hub runs, an outage of Kafka is waited out.
+            await topics.describe(hub.cluster.bootstrap, hub.cluster.prefix, ["recommendations"])
+        loops = {part.value: _assemble(part, hub) for part in sorted(parts - {Part.API})}
+        await _supervise(loops | _doors(hub, listeners), stop)
+
+
+def _listen(parts: frozenset[Part], settings: Settings, stack: AsyncExitStack) -> Mapping[str, socket.socket]:
+    """Bind the addresses that this process serves, by the name of the door."""
+    addresses = {}
+    if Part.API in parts:
+        addresses["api"] = settings.hub_api_port
+    if settings.metrics_port:
+        addresses["metrics"] = settings.metrics_port
+    listeners = {name: server.bind(settings.hub_api_host, port) for name, port in addresses.items()}
+    for listener in listeners.values():
+        stack.callback(listener.close)
+    return listeners
+
+
+def _doors(hub: Hub, listeners: Mapping[str, socket.socket]) -> dict[str, Loop]:
+    routers = {"api": [machines.create_router(hub.database, hub.registry, hub.settings.hub_api_url)], "metrics": []}
+    return {
+        name: _door(name, hub, listener, probes.create_app(hub.health, *routers[name]))
+        for name, listener in listeners.items()
+    }
+
+
+def _door(name: str, hub: Hub, listener: socket.socket, app: FastAPI) -> Loop:
+    return lambda stop: server.serve(app, listener, name, stop)
+
+
+def _assemble(part: Part, hub: Hub) -> Loop:
+    """Return the loop of one part. Raises SettingsInvalid if a setting that it needs is missing."""
+    settings, cluster = hub.settings, hub.cluster
+    hub.health.report(part.value, "It is starting.")
+    if part is Part.RELAY:
+        signer = Signer(trust.read_private_key(settings.hub_key_file, "HUB_KEY_FILE"))
+        return Relay(hub.database, settings.database_url, cluster, hub.registry, signer, hub.health).run
+    desk = Desk(hub.database, hub.registry.root)
+    if part is Part.DEADLINES:
+        return Deadlines(desk, settings.database_url, hub.health).run
+    intake = Intake(desk, cluster.bootstrap, cluster.prefix, hub.health, batch_size=settings.intake_batch_size)
+    return lambda stop: _until(stop, intake.run())
+
+
+async def _wait_for(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+async def _until(stop: asyncio.Event, work: Awaitable[None]) -> None:
+    """Do `work` until it ends or `stop` is set; then it is cancelled, and may end what it has in hand."""
+    working, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            working.cancel()
+        await asyncio.wait({working})
+        if not working.cancelled():
+            working.result()
+    finally:
+        working.cancel()
+        stopping.cancel()
+
+
+async def _supervise(loops: Mapping[str, Loop], stop: asyncio.Event) -> None:
+    """Run all loops; when one ends, or `stop` is set, end the others. Raises what the first failure raised."""
+    tasks = {asyncio.ensure_future(loop(stop)): name for name, loop in loops.items()}
+    stopping = asyncio.ensure_future(_wait_for(stop))
+    log.info("hub.started", parts=sorted(loops))
+    try:
+        ended, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        failed = next((task for task in ended - {stopping} if task.exception() is not None), None)
+        if failed is not None:
+            log.error("hub.part_failed", part=tasks[failed], kind=type(failed.exception()).__name__)
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=SHUTDOWN_S)
+        for task in late:
+            log.warning("hub.part_cut_off", part=tasks[task])
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        failures = [task.exception() for task in tasks if not task.cancelled() and task.exception() is not None]
+    finally:
+        stopping.cancel()
+    first = failed.exception() if failed is not None else next(iter(failures), None)
+    if first is not None:
+        raise first
+    log.info("hub.stopped")

@@ -1,0 +1,161 @@
+"""participants, keys and topics: who takes part, with which keys, over which topics."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contracts.errors import Refusal
+from contracts.registry import KeyEntry, Registry
+from contracts.wire.key import PrivateKey
+from hub import registration, topics, trust
+from hub.commands.terminal import AsJson, database, print_json, print_line, print_table, wait_for, working
+from hub.registration import Applied, Edit
+from hub.settings import Settings, SettingsInvalid, read_settings
+from hub.trust import RegistryInForce
+
+PRIVATE_MODE = 0o600
+PUBLIC_SUFFIX = ".pub.json"
+
+participants_app = typer.Typer(no_args_is_help=True, help="Show and change the signed registry.")
+keys_app = typer.Typer(no_args_is_help=True, help="Make keys.")
+topics_app = typer.Typer(no_args_is_help=True, help="Create Kafka topics.")
+
+RootKey = Annotated[Path, typer.Option("--root-key", help="The offline root key: PKCS#8 PEM, mode 0600.")]
+
+
+@participants_app.command("list", epilog="Example: hub participants list --json")
+def list_participants(as_json: AsJson = False) -> None:
+    """Show the registry in force: participants with their keys, and what they may say and hear."""
+    registry = wait_for(_read_registry(read_settings()))
+    if as_json:
+        print_json(dict(registry.document))
+        return
+    print_line(f"Registry {registry.environment}, version {registry.version}, issued {registry.issued_at:%Y-%m-%d}.")
+    rows = [
+        {
+            "id": party.id,
+            "kind": party.kind,
+            "name": party.name,
+            "publishes": len(party.publishes),
+            "subscribes": len(party.subscribes),
+            "keys": ", ".join(_describe_key(key) for key in party.keys),
+        }
+        for party in registry.participants.values()
+    ]
+    print_table(rows, ("id", "kind", "name", "publishes", "subscribes", "keys"), "No participants.")
+
+
+def _describe_key(key: KeyEntry) -> str:
+    now = datetime.now(UTC)
+    if key.revoked_at is not None:
+        state = "revoked"
+    elif now >= key.exp:
+        state = "expired"
+    else:
+        state = "in force" if now >= key.nbf else "not valid yet"
+    return f"{key.kid} ({key.use}, {key.alg}, {state})"
+
+
+async def _read_registry(settings: Settings) -> Registry:
+    root = trust.read_root(settings.trust_root_file)
+    async with database(settings) as opened, opened.connection() as connection:
+        return await RegistryInForce(root).refresh(connection)
+
+
+@participants_app.command("add", epilog="Example: hub participants add bank.json --root-key root.pem")
+def add_participants(
+    file: Annotated[Path, typer.Argument(help="A participant, a list of them, or {settings, participants} (JSON).")],
+    root_key: RootKey,
+    as_json: AsJson = False,
+) -> None:
+    """Sign and put in force the next registry version, with the participants of FILE added or replaced.
+
+    A replaced participant must keep all its keys. Of a key only its jwk must be given, and its use if that is not
+    `message`. Topics of new participants are added with one partition each unless the file's settings say otherwise.
+    """
+    try:
+        given = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        raise SettingsInvalid(f"{file} cannot be read as JSON.") from None
+    _apply(registration.add_participants(given, datetime.now(UTC)), root_key, as_json)
+
+
+@participants_app.command("revoke-key", epilog="Example: hub participants revoke-key KID --root-key root.pem")
+def revoke_key(
+    kid: Annotated[str, typer.Argument(help="The key's id, its RFC 7638 thumbprint.")],
+    root_key: RootKey,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key from now on: no message that it signs is accepted once this is in force."""
+    _apply(registration.revoke_key(kid, datetime.now(UTC)), root_key, as_json)
+
+
+def _apply(edit: Edit, root_key: Path, as_json: bool) -> None:
+    settings = read_settings()
+    root = trust.read_private_key(root_key, "--root-key")
+    with working("Putting the registry in force"):
+        applied = wait_for(_apply_edit(settings, edit, root))
+    version = applied.registry.version
+    if as_json:
+        print_json({"version": version, "log_index": applied.log_index, "leaves": applied.leaves})
+    else:
+        print_line(
+            f"Registry version {version} is in force, from log index {applied.log_index} on ({applied.leaves} leaves)."
+        )
+
+
+async def _apply_edit(settings: Settings, edit: Edit, root: PrivateKey) -> Applied:
+    pinned = trust.read_root(settings.trust_root_file)
+    async with database(settings) as opened:
+        return await registration.apply(opened, edit, root, pinned, datetime.now(UTC))
+
+
+@keys_app.command("new", epilog="Example: hub keys new --alg ES256 --out bank.pem")
+def make_key(
+    out: Annotated[Path, typer.Option("--out", help="The new file for the private key; must not exist yet.")],
+    alg: Annotated[str, typer.Option("--alg", help="Ed25519 or ES256.")] = "Ed25519",
+    as_json: AsJson = True,
+) -> None:
+    """Make a key: the private half into FILE (PEM, mode 0600), the public half onto stdout and into FILE.pub.json."""
+    try:
+        key = PrivateKey.generate(alg)
+    except Refusal:
+        raise SettingsInvalid("--alg must be Ed25519 or ES256.") from None
+    public = json.dumps(key.public.jwk | {"kid": key.kid, "alg": key.alg})
+    _write_new(out, key.to_pem(), PRIVATE_MODE)
+    _write_new(out.with_name(out.name + PUBLIC_SUFFIX), public.encode() + b"\n", 0o644)
+    typer.echo(public)
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that must not exist: an overwritten private key is lost for ever."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+    except FileExistsError:
+        raise SettingsInvalid(f"{path} exists already, and a key is never overwritten.") from None
+    except OSError as error:
+        raise SettingsInvalid(f"{path} cannot be written: {error.strerror}.") from None
+
+
+@topics_app.command("apply", epilog="Example: hub topics apply")
+def apply_topics(as_json: AsJson = False) -> None:
+    """Create the topics of the registry that do not exist yet, with the exchange's settings. Safe to repeat."""
+    settings = read_settings()
+    if not settings.kafka_bootstrap:
+        raise SettingsInvalid("KAFKA_BOOTSTRAP is not set: it names the brokers, as host:port.")
+    with working("Creating topics"):
+        created, wanted = wait_for(_create_topics(settings))
+    if as_json:
+        print_json({"created": created, "topics": wanted})
+    else:
+        print_line(f"Created {len(created)} of {len(wanted)} topics; the others were there.")
+
+
+async def _create_topics(settings: Settings) -> tuple[list[str], dict[str, Any]]:
+    wanted = dict((await _read_registry(settings)).topics)
+    return await topics.create(settings.kafka_bootstrap, settings.topic_prefix, wanted), wanted

@@ -1,0 +1,53 @@
+"""migrate; run, intake, relay, deadlines and api: what keeps the exchange going."""
+
+import typer
+
+from hub import assembly
+from hub.assembly import Part
+from hub.commands.terminal import AsJson, print_json, print_line, wait_for, working
+from hub.settings import read_settings
+from hub.store import schema
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: hub migrate")
+def migrate(as_json: AsJson = False) -> None:
+    """Bring the database to the schema that this hub needs. Safe to repeat."""
+    settings = read_settings()
+    with working("Migrating"):
+        version = wait_for(schema.migrate(settings.database_url))
+    if as_json:
+        print_json({"schema": version})
+    else:
+        print_line(f"The database is at schema {version}.")
+
+
+@app.command(epilog="Example: HUB_API_PORT=8080 hub run")
+def run() -> None:
+    """Run intake, relay, deadlines and API in one process, for a small installation. Logs go to stderr."""
+    assembly.run(frozenset(Part), read_settings())
+
+
+@app.command(epilog="Example: METRICS_PORT=9101 hub intake")
+def intake() -> None:
+    """Take messages in from Kafka. Several may run and share the partitions."""
+    assembly.run(frozenset({Part.INTAKE}), read_settings())
+
+
+@app.command(epilog="Example: METRICS_PORT=9102 HUB_KEY_FILE=hub.pem hub relay")
+def relay() -> None:
+    """Sign and send what goes out. Several may run and share the topics. The only part that holds the hub's key."""
+    assembly.run(frozenset({Part.RELAY}), read_settings())
+
+
+@app.command(epilog="Example: METRICS_PORT=9103 hub deadlines")
+def deadlines() -> None:
+    """Watch the clocks: deferred messages, timers, heartbeats. Of several, one acts and the others stand by."""
+    assembly.run(frozenset({Part.DEADLINES}), read_settings())
+
+
+@app.command(epilog="Example: HUB_API_PORT=8080 hub api")
+def api() -> None:
+    """Serve the participants' machines over HTTP. Several may run behind a balancer."""
+    assembly.run(frozenset({Part.API}), read_settings())

@@ -1,0 +1,168 @@
+"""The clock's door: what happens because time has passed, or because the registry has learnt something.
+
+    deferred    judged again when the registry's version rose; refused with their code when their time is up
+    timers      a payment nobody billed, a bill that ran out: each firing is a logged fact of its own
+    heartbeats  on every stream to a participant, so that silence can be told from having nothing to say
+    sequences   how far each source is complete
+    assertions  forgotten once their own expiry refuses them
+
+One process acts at a time, by an advisory lock. That only saves work: each duty is a transaction that takes its rows.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from hub import metrics
+from hub.desk import Desk
+from hub.health import Health
+from hub.store import assertions, sequences
+from hub.store.election import SESSION_ERRORS, Election
+from hub.store.log import RegistryChanged
+
+GROUP = "deadlines"
+TICK_S = 0.5
+FORGET_EVERY_S = 60.0
+SEQUENCES_EVERY_S = 5.0
+BATCH_MAX = 500
+# A tick ends after so many batches, so that a heap of one kind does not keep the other duties waiting.
+BATCHES_PER_TICK_MAX = 20
+SEQUENCE_STEP_MAX = 50_000
+BACKOFF_S_MAX = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Duty:
+    """Something to do every so often. It fails alone: the other duties go on."""
+
+    def __init__(self, name: str, every_s: float, work: Callable[[datetime], Awaitable[None]]) -> None:
+        self.name = name
+        self.every_s = every_s
+        self._work = work
+        self._due = 0.0
+
+    async def fulfil(self, clock_s: float, health: Health) -> None:
+        """Work if it is time to. Errors of the session go up, since they concern all duties."""
+        if clock_s < self._due:
+            return
+        part = f"deadlines: {self.name}"
+        try:
+            await self._work(datetime.now(UTC))
+        except SESSION_ERRORS:
+            raise
+        except RegistryChanged:
+            # The next tick judges by the registry that has just come into force.
+            return
+        except Exception as error:  # noqa: BLE001  # A defect in one duty must not stop the heartbeats.
+            if health.report(part, f"Failed with {type(error).__name__}."):
+                log.error("deadlines.defect", duty=self.name, kind=type(error).__name__)
+        else:
+            health.clear(part)
+        self._due = clock_s + self.every_s
+
+
+class Deadlines:
+    """Watches the clocks while it leads."""
+
+    def __init__(self, desk: Desk, dsn: str, health: Health) -> None:
+        self._desk = desk
+        self._dsn = dsn
+        self._health = health
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Act until `stop` is set, through every outage of the database."""
+        while not stop.is_set():
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(SESSION_ERRORS),
+                wait=wait_random_exponential(multiplier=0.1, max=BACKOFF_S_MAX),
+                before_sleep=self._report,
+            ):
+                with attempt:
+                    await self._stand(stop)
+
+    def _report(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        kind = type(error).__name__
+        if self._health.report("deadlines", f"The database does not answer: {kind}."):
+            log.warning("deadlines.session_lost", reason=kind)
+
+    async def _stand(self, stop: asyncio.Event) -> None:
+        election = await Election.open(self._dsn, GROUP)
+        try:
+            while not stop.is_set() and not await election.win(GROUP):
+                self._health.clear("deadlines")
+                await _pause(stop)
+            if not stop.is_set():
+                metrics.DEADLINES_LEADING.set(1)
+                log.info("deadlines.leading")
+                await self._lead(election, stop)
+        finally:
+            metrics.DEADLINES_LEADING.set(0)
+            await election.close()
+
+    async def _lead(self, election: Election, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        duties = [
+            Duty("deferred records", 0.0, self._retry),
+            Duty("timers", 0.0, self._fire),
+            Duty("heartbeats", (await self._desk.judgement()).registry.limits.heartbeat_s, self._beat),
+            Duty("sequences", SEQUENCES_EVERY_S, self._follow_sequences),
+            Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
+        ]
+        while not stop.is_set():
+            # A leader that lost its lock while it was frozen stands back.
+            await election.confirm()
+            for duty in duties:
+                await duty.fulfil(loop.time(), self._health)
+            self._health.clear("deadlines")
+            await _pause(stop)
+
+    async def _retry(self, now: datetime) -> None:
+        for _ in range(BATCHES_PER_TICK_MAX):
+            taken = await self._desk.retry_deferred(now, BATCH_MAX)
+            refused = sum(taken.refused.values())
+            for disposition, count in (
+                ("accepted", taken.accepted),
+                ("duplicate", taken.duplicate),
+                ("refused", refused),
+            ):
+                metrics.DEADLINES_RETRIED.labels(disposition).inc(count)
+            if not taken.accepted + taken.duplicate + refused:
+                return
+
+    async def _fire(self, now: datetime) -> None:
+        for _ in range(BATCHES_PER_TICK_MAX):
+            fired = await self._desk.fire_timers(now, BATCH_MAX)
+            for name in fired:
+                metrics.DEADLINES_FIRED.labels(name).inc()
+            if len(fired) < BATCH_MAX:
+                return
+
+    async def _beat(self, now: datetime) -> None:
+        await self._desk.heartbeat(now)
+
+    async def _follow_sequences(self, now: datetime) -> None:
+        parties = (await self._desk.judgement()).registry.participants.values()
+        sources = sorted(source for party in parties if party.publishes for source in party.sources)
+        async with self._desk.database.connection() as connection:
+            await sequences.advance(connection, sources, SEQUENCE_STEP_MAX)
+            progress = await sequences.read_progress(connection, sources)
+        for source, (contiguous, highest) in progress.items():
+            metrics.SOURCE_BEHIND_GAP.labels(source).set(highest - contiguous)
+
+    async def _forget_assertions(self, now: datetime) -> None:
+        async with self._desk.database.connection() as connection:
+            await assertions.forget_expired(connection, now)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    """Wait for the next tick, or for the end."""
+    try:
+        async with asyncio.timeout(TICK_S):
+            await stop.wait()
+    except TimeoutError:
+        return
