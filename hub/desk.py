@@ -47,7 +47,7 @@ from hub.step import (
     sift,
 )
 from hub.store import cases as case_store
-from hub.store import inbox, log, positions, quarantine, timers
+from hub.store import inbox, log, outbox, positions, quarantine, timers
 from hub.store import registry as registry_store
 from hub.store.cases import CaseRow, CodeRow
 from hub.store.database import Connection, Database
@@ -57,7 +57,6 @@ from hub.trust import RegistryAbsent
 # A sender whose key is never registered must not fill the database.
 DEFERRED_PER_TOPIC_MAX = 10_000
 NONCE_BYTES = 16
-CHANNEL = "outbox"
 
 
 class Batch(NamedTuple):
@@ -295,7 +294,7 @@ class Desk:
         """Tell the relay that there is something to send; outside the transaction, whose commit it would hold up."""
         if taken.outgoing:
             async with self.database.connection() as connection:
-                await connection.execute(f"NOTIFY {CHANNEL}")
+                await outbox.wake(connection)
 
     async def _prepare(
         self, tx: Connection, judgement: Judgement, verdicts: Sequence[Verdict], now: datetime, *,

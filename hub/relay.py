@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
 
 GROUP = "hub-relay"
-NOTIFY_CHANNEL = "outbox"
 
 ROWS_MAX = 500
 # Stays below the broker's usual message.max.bytes (1 MiB) even if nothing compresses.
@@ -444,7 +443,7 @@ class Relay:
         """Take part in the election with one session, until `stop` is set or the session is lost (TRANSIENT)."""
         election = await Election.open(self._dsn, "relay")
         try:
-            await election.listen(NOTIFY_CHANNEL, self._wake.set)
+            await election.listen(outbox.CHANNEL, self._wake.set)
             self._health.clear("relay")
             while not stop.is_set():
                 await self._share_out(election)

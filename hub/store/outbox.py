@@ -40,6 +40,10 @@ NOTE_POSITIONS = """
     ON CONFLICT (topic, partition) DO UPDATE SET seq = EXCLUDED.seq WHERE relay_position.seq < EXCLUDED.seq"""
 
 
+CHANNEL = "outbox"
+WAKE = f"NOTIFY {CHANNEL}"
+
+
 class OutboxRow(NamedTuple):
     """One outgoing message; `jws` is None while the hub has not signed its own event yet."""
 
@@ -91,9 +95,14 @@ async def read_heads(connection: "Connection") -> dict[tuple[str, int], int]:
 
 async def read_positions(connection: "Connection", topic: str) -> dict[int, int]:
     """Return the last seq of each partition that was noted as committed to Kafka."""
-    return dict(await connection.fetch(READ_POSITIONS, topic))
+    return {row["partition"]: row["seq"] for row in await connection.fetch(READ_POSITIONS, topic)}
 
 
 async def note_positions(connection: "Connection", topic: str, positions: dict[int, int]) -> None:
     """Note that Kafka holds each partition of `topic` up to the given seq."""
     await connection.execute(NOTE_POSITIONS, topic, list(positions), list(positions.values()))
+
+
+async def wake(connection: "Connection") -> None:
+    """Tell the relays that the outbox has new rows; whoever misses it finds them by polling."""
+    await connection.execute(WAKE)
