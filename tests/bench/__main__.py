@@ -1,0 +1,211 @@
+"""Measure the hub: rates, parts, floor, latency, growth. Results go to build/bench/*.json and to the terminal.
+
+    python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
+    python -m tests.bench --messages 100000     shorter, with the last section smaller
+    python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from contracts.admission import Admitted, admit
+from contracts.registry import Registry
+from contracts.wire.record import Record
+from contracts.wire.signature import VerifiedRoots
+from devstack.choice import FORCE_VARIABLE, Choice
+from devstack.postgres import DURABLE
+from devstack.processes import StackError
+from devstack.stack import Stack, start_stack
+from tests.bench import report
+from tests.bench.figures import Span, Stopwatch, find_percentile, join, write_figures
+from tests.bench.floor import Floor, collect, set_mark
+from tests.bench.installation import BenchFailed, Installation, install
+from tests.bench.latency import measure_latencies
+from tests.bench.traffic import LIFE, Message, Signing, Traffic
+
+MESSAGES_DEFAULT = 1_000_000
+SECONDS_DEFAULT = 20.0
+SMALL_MESSAGES = 2_000
+SMALL_SECONDS = 1.0
+# The rates, the parts and the floor are measured over so many; what follows only fills the exchange.
+RATED_MESSAGES_MAX = 100_000
+DAYS_RATED = 5
+LOAD_SHARE = 0.5
+FOLDER = Path("build/bench")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to do: `messages` in all, `rated` of them for rates and floor, `seconds` for latencies."""
+
+    messages: int
+    seconds: float
+
+    @property
+    def rated(self) -> int:
+        """The messages over which rates are measured."""
+        return min(self.messages, RATED_MESSAGES_MAX)
+
+    @property
+    def cohort(self) -> int:
+        """How many permits begin each day."""
+        return max(10, self.rated // DAYS_RATED // len(LIFE))
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """What the days of one way of signing gave."""
+
+    span: Span
+    floor: Span
+    admitting_us: float
+
+
+async def warm_up(installation: Installation, traffic: Traffic) -> None:
+    """Let the days pass until a cohort of permits is in every stage."""
+    for _ in range(len(LIFE) - 1):
+        await installation.send(installation.encode(traffic.next_day()))
+    await installation.drain()
+
+
+async def pass_day(installation: Installation, messages: Sequence[Message]) -> Span:
+    """Let the hub do a day's messages, from the first send until everything can be read; return what it took."""
+    encoded = installation.encode(messages)
+    watch = Stopwatch(installation.meter.cpu_s())
+    await installation.send(encoded)
+    await installation.drain()
+    return watch.stop(len(messages), installation.meter.cpu_s())
+
+
+def time_admission(messages: Sequence[Message], registry: Registry) -> float:
+    """Return the CPU microseconds that admission alone takes for a message. Raises BenchFailed."""
+    now_ms, roots = time.time_ns() // 1_000_000, VerifiedRoots()
+    records = [
+        Record(one.topic, one.partition, offset, one.subject.encode(), one.value, one.headers, now_ms)
+        for offset, one in enumerate(messages)
+    ]
+    began = time.process_time()
+    verdicts = [admit(record, registry, roots) for record in records]
+    used = time.process_time() - began
+    if not all(isinstance(verdict, Admitted) for verdict in verdicts):
+        raise BenchFailed("A generated message was not admitted.")
+    return used / len(records) * 1e6
+
+
+async def rate(installation: Installation, traffic: Traffic) -> Rated:
+    """Measure the whole path over some days, then the floor over the same messages."""
+    mark, spans, messages = await set_mark(installation), [], []
+    for _ in range(DAYS_RATED):
+        day = traffic.next_day()
+        spans.append(await pass_day(installation, day))
+        messages += day
+    await installation.check_all_accepted()
+    admitting_us = time_admission(day, installation.registry)
+    floor = await Floor(installation, messages, await collect(installation, mark)).run()
+    return Rated(join(spans), floor, admitting_us)
+
+
+async def find_latencies(installation: Installation, traffic: Traffic, per_second: float, seconds: float) -> list[float]:
+    """Measure how long recommendations take at a load."""
+    messages: list[Message] = []
+    while len(messages) < per_second * seconds:
+        messages += traffic.next_day()
+    return await measure_latencies(installation, messages[: round(per_second * seconds)], per_second)
+
+
+async def fill(
+    console: Console, installation: Installation, traffic: Traffic, messages: int
+) -> tuple[dict[int, float], dict[int, dict[str, float]]]:
+    """Go on until `messages` were taken in; return the cost a message by log entries there, and memory by messages."""
+    costs: dict[int, float] = {}
+    memory: dict[int, dict[str, float]] = {}
+    while True:
+        entries = await installation.count_entries()
+        memory[installation.produced] = installation.meter.resident_mib()
+        span = await pass_day(installation, traffic.next_day())
+        costs[entries] = span.cost_us
+        console.print(f"{entries:,} entries: {span.per_second:,.0f}/s, {span.cost_us:.1f} us")
+        if installation.produced >= messages:
+            await installation.check_all_accepted()
+            memory[installation.produced] = installation.meter.resident_mib()
+            return costs, memory
+
+
+async def measure(stack: Stack, console: Console, size: Size) -> None:
+    """Measure everything, write and show it."""
+    durable = {name: stack.postgres.fetch_values(f"SELECT current_setting('{name}')")[0] for name in DURABLE}
+    console.print(f"PostgreSQL: {', '.join(f'{name} = {value}' for name, value in durable.items())}")
+    rated: dict[Signing, Rated] = {}
+    traffic = Traffic(size.cohort, "single")
+    async with install(stack, traffic, "single") as installation:
+        await warm_up(installation, traffic)
+        rated["single"] = await rate(installation, traffic)
+        load = rated["single"].span.per_second * LOAD_SHARE
+        latencies = await find_latencies(installation, traffic, load, size.seconds)
+    traffic = Traffic(size.cohort, "batch")
+    async with install(stack, traffic, "batch") as installation:
+        memory = {0: installation.meter.resident_mib()}
+        await warm_up(installation, traffic)
+        rated["batch"] = await rate(installation, traffic)
+        costs, later = await fill(console, installation, traffic, size.messages)
+    spans = {name: one.span for name, one in rated.items()}
+    floors = {name: one.floor for name, one in rated.items()}
+    admitting = {name: one.admitting_us for name, one in rated.items()}
+    report.show_rates(console, spans, floors)
+    report.show_parts(console, spans, admitting, floors)
+    report.show_latencies(console, latencies, load)
+    report.show_growth(console, costs, memory | later)
+    for name, one in rated.items():
+        figures = {"rate": one.span.describe(), "floor": one.floor.describe(), "admitting_us": one.admitting_us}
+        write_figures(FOLDER, name, figures | {"postgresql": durable})
+    write_figures(FOLDER, "latency", describe_latencies(latencies, load))
+    write_figures(FOLDER, "growth", {"cost_us_by_entries": costs, "resident_mib_by_messages": memory | later})
+
+
+def describe_latencies(latencies_s: Sequence[float], per_second: float) -> dict[str, Any]:
+    """Return the percentiles for a JSON file."""
+    shares = {"p50_ms": 0.5, "p99_ms": 0.99, "longest_ms": 1.0}
+    found = {name: find_percentile(latencies_s, share) * 1_000 for name, share in shares.items()}
+    return {"per_second": per_second, "recommendations": len(latencies_s)} | found
+
+
+def read_size(arguments: Sequence[str]) -> Size:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure how fast the hub is.")
+    parser.add_argument("--messages", type=int, default=MESSAGES_DEFAULT, help="batch-signed messages in all")
+    parser.add_argument("--seconds", type=float, default=SECONDS_DEFAULT, help="how long to measure latencies")
+    parser.add_argument("--small", action="store_true", help="only see whether it works")
+    given = parser.parse_args(arguments)
+    return Size(SMALL_MESSAGES, SMALL_SECONDS) if given.small else Size(given.messages, given.seconds)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure; exit 1 if nothing could be measured."""
+    size = read_size(arguments)
+    # The CPU time of a broker in a container, or of a given one, could not be read.
+    os.environ[FORCE_VARIABLE] = Choice.EMBEDDED
+    # A topic that was created just now has no leader for a moment, and aiokafka tries again by itself.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    console = Console()
+    try:
+        with start_stack() as stack:
+            asyncio.run(measure(stack, console, size))
+    except (StackError, BenchFailed) as error:
+        console.print(f"[red]{error}[/red]")
+        return 1
+    console.print(f"Written to {FOLDER}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
