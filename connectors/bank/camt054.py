@@ -72,7 +72,8 @@ def read_transactions(source: BinaryIO) -> Iterator[Transaction]:
     try:
         yield from _Reader(source).transactions()
     except etree.XMLSyntaxError as error:
-        raise StatementRefused(_syntax_reason(source, int(error.args[1]))) from None
+        # The error's code is not always among its args, and lxml's stubs leave the attribute out.
+        raise StatementRefused(_syntax_reason(source, error.code)) from None  # type: ignore[attr-defined]
 
 
 def _check_prolog(source: BinaryIO) -> None:
