@@ -49,7 +49,7 @@ class Performance:
         self._say("Dawn (subuh): banks take money for bills that the ministry has not announced")
         await self._stage.begin_chapter("dawn", *BANKS)
         await self._wait("the banks' first payments are accepted", lambda: self._accepted_all(*BANKS, chapter="dawn"))
-        await self._hand.repeat(self._first_of_each("from.bri", "from.mandiri"))
+        await self._hand.repeat(await self._first_accepted("from.bri", "from.mandiri"))
         self._say("Sent again: an accepted message of each bank, same bytes; and once more with other bytes")
 
     async def _play_morning_and_noon(self) -> None:
@@ -187,10 +187,7 @@ class Performance:
         held = {entry["application"] for entry in book.page("recommendations").values() if entry["state"] == state}
         return set(applications) <= held
 
-    def _first_of_each(self, *topics: str) -> list[SeenRecord]:
-        found = []
-        for topic in topics:
-            own = f"https://{topic.removeprefix('from.')}.example/tka"
-            mine = [record for record in self._watcher.records(topic) if record.event.get("source") == own]
-            found.extend(mine[:1])
-        return found
+    async def _first_accepted(self, *topics: str) -> list[SeenRecord]:
+        """Return the first record of each topic that the hub has accepted."""
+        accepted = await self._tables.accepted_places()
+        return [next(record for record in self._watcher.records(topic) if record.place in accepted) for topic in topics]
