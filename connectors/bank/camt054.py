@@ -43,7 +43,7 @@ _REASON_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _PAGE = re.compile(r"[0-9]{1,5}")
 
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:<\?.*?\?>|<!--.*?-->|[ \t\r\n]+)*", re.DOTALL)
-_ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
+_ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)(?=[\s/>])")
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODINGS = frozenset(("utf-8", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "iso8859-15", "cp1252"))
@@ -95,6 +95,8 @@ def _check_prolog(source: BinaryIO) -> None:
     rest = narrow[prolog.end() :] if prolog else narrow
     if rest.startswith(b"<!DOCTYPE"):
         raise StatementRefused("document_type")
+    if rest and not rest.startswith(b"<"):
+        raise StatementRefused("malformed")
     root = _ROOT.match(rest)
     if root is not None and root[1] != b"Document":
         raise StatementRefused("not_camt_054")
@@ -162,7 +164,9 @@ class _Reader:
             if len(self._details) > POSITION_MAX or self._entries > POSITION_MAX:
                 raise StatementRefused("too_many_entries")
         root = self._events.root
-        if root is None or root.find(f"{self._space}BkToCstmrDbtCdtNtfctn") is None:
+        if root is None:
+            raise StatementRefused("truncated")
+        if root.find(f"{self._space}BkToCstmrDbtCdtNtfctn") is None:
             raise StatementRefused("not_camt_054")
 
     def _begin(self, root: etree._Element) -> None:
