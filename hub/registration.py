@@ -74,19 +74,22 @@ def read_installed() -> Installed:
     return Installed(tuple(rule_sets), contracts)
 
 
-def complete_participant(given: object, now: datetime) -> Document:
-    """Return a participant with everything filled in that follows from the rest, above all in its keys."""
+def complete_participant(given: object, now: datetime, known: Mapping[str, Document]) -> Document:
+    """Return a participant with everything filled in that follows from the rest, above all in its keys.
+
+    `known` are the keys of the registry in force by kid: what the file does not say of them stays as it is.
+    """
     if not isinstance(given, dict) or not isinstance(given.get("id"), str):
         raise ChangeInvalid("A participant must be a JSON object with an id.")
     defaults = {"bank_code": None, "sources": [], "keys": [], "publishes": [], "subscribes": [], "name": given["id"]}
     participant = defaults | given
     if not isinstance(participant["keys"], list):
         raise ChangeInvalid("A participant's keys must be a list.")
-    participant["keys"] = [_complete_key(key, now) for key in participant["keys"]]
+    participant["keys"] = [_complete_key(key, now, known) for key in participant["keys"]]
     return participant
 
 
-def _complete_key(given: object, now: datetime) -> Document:
+def _complete_key(given: object, now: datetime, known: Mapping[str, Document]) -> Document:
     if not isinstance(given, dict) or not isinstance(given.get("jwk"), dict):
         raise ChangeInvalid("A key must be a JSON object with a jwk.")
     public = PublicKey.from_jwk(given["jwk"])
@@ -99,7 +102,7 @@ def _complete_key(given: object, now: datetime) -> Document:
         "exp": write_instant(expiry),
         "revoked_at": None,
     }
-    return defaults | given | {"jwk": public.jwk}
+    return defaults | known.get(public.kid, {}) | given | {"jwk": public.jwk}
 
 
 def add_participants(given: object, now: datetime) -> Edit:
@@ -112,14 +115,19 @@ def add_participants(given: object, now: datetime) -> Edit:
         if given.keys() - {"settings", "participants"}:
             raise ChangeInvalid("Beside participants, the file may only hold settings.")
         listed, settings = given["participants"], given.get("settings", {})
-    participants = [complete_participant(found, now) for found in (listed if isinstance(listed, list) else [listed])]
+    found = listed if isinstance(listed, list) else [listed]
+    # Said at once, before anything is locked.
+    for participant in found:
+        complete_participant(participant, now, {})
 
     def edit(current: Document | None) -> Document:
         document = _first_document() if current is None else current
         document |= {name: value for name, value in settings.items() if name not in {"limits", "topics"}}
         document["limits"] |= settings.get("limits", {})
         document["topics"] |= settings.get("topics", {})
-        replaced = {participant["id"]: participant for participant in participants}
+        known = {key["kid"]: key for participant in document["participants"] for key in participant["keys"]}
+        completed = [complete_participant(participant, now, known) for participant in found]
+        replaced = {participant["id"]: participant for participant in completed}
         kept = [replaced.pop(old["id"], old) for old in document["participants"]]
         document["participants"] = kept + list(replaced.values())
         for topic in _topics_of(document["participants"]):

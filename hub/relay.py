@@ -141,6 +141,10 @@ class TopicRelay:
         """The name under which readiness speaks of this topic."""
         return f"relay {self.topic}"
 
+    def fits(self, partitions: int) -> bool:
+        """Whether this serves all of so many partitions; it does so for good once it has started."""
+        return not self._positions or len(self._positions) == partitions
+
     def notice(self, heads: dict[tuple[str, int], int]) -> None:
         """Wake up if the outbox holds more than was sent; `heads` is the last seq by stream."""
         for partition, position in list(self._positions.items()):
@@ -462,7 +466,8 @@ class Relay:
         self._signer.use(registry)
         topics = output_topics(registry)
         share = math.ceil(len(topics) / max(1, await election.count_members()))
-        surplus = [topic for topic in self._running if topic not in topics] + sorted(self._running)[share:]
+        unfit = [topic for topic, (relay, _) in self._running.items() if not relay.fits(registry.topics.get(topic, 0))]
+        surplus = unfit + sorted(self._running)[share:]
         await self._stop_topics(surplus, election)
         for topic in topics:
             if len(self._running) >= share:
