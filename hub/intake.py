@@ -242,6 +242,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def _poll(self) -> None:
         """Take in what has come since the last time."""
+        if self._fault is not None:
+            raise self._fault
         await self._look_around()
         if not self._topics:
             await asyncio.sleep(POLL_MS / 1_000)
@@ -256,8 +258,6 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             log.warning("intake_position_out_of_range")
             await self._reopen(list(self._positions))
             return
-        if self._fault is not None:
-            raise self._fault
         outcomes = await asyncio.gather(
             *(self._take_partition(place, records) for place, records in polled.items()), return_exceptions=True
         )

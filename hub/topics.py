@@ -7,6 +7,7 @@ A topic that was deleted and made anew has another id: its offsets mean other re
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ COMPACTION_LAG_MS_MAX = 12 * 3_600_000
 MESSAGE_BYTES_MAX = 1_048_576
 REPLICAS_WANTED = 3
 ADMIN_TIMEOUT_MS = 10_000
+PROBE_TIMEOUT_S = 5.0
 INPUT_PREFIX = "from."
 COMPACTED_TOPICS = frozenset({"recommendations"})
 UNKNOWN_TOPIC_CODE = 3
@@ -46,9 +48,23 @@ class Topic:
     partitions: int
 
 
+def _probe(bootstrap: str) -> None:
+    """Raise KafkaUnreachable unless one of the addresses takes a connection.
+
+    The library takes its whole time-out to find that out, and leaves its sockets open then.
+    """
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        with contextlib.suppress(OSError, ValueError):
+            socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S).close()
+            return
+    raise KafkaUnreachable(f"Nothing listens at {bootstrap}.")
+
+
 @contextlib.contextmanager
 def _administration(bootstrap: str) -> Iterator[Any]:
     """Give an administration client; every failure of Kafka becomes KafkaUnreachable."""
+    _probe(bootstrap)
     client = None
     try:
         client = KafkaAdminClient(

@@ -15,6 +15,7 @@ from contracts.wire.signature import NO_PREVIOUS_ROOT, headers_of, sign_batch, s
 from hub import registration
 from hub.desk import Batch, Desk, Taken
 from hub.registration import apply
+from hub.store import positions
 from hub.store.database import Database
 from hub.store.schema import migrate
 
@@ -64,6 +65,7 @@ class Sender:
         self.participant = participant
         self.source = f"https://{participant}.example/tka"
         self.key = PrivateKey.generate(alg)
+        self.registered = [self.key]
         self._sequences = itertools.count(1)
 
     def write(self, event_type: str, data: Mapping[str, Any], subject: str, **others: Any) -> bytes:
@@ -89,14 +91,17 @@ class Sender:
             values, self.key, iss=self.source, aud=f"{ENVIRONMENT}/from.{self.participant}", first=min(sequences),
             last=max(sequences), prev=NO_PREVIOUS_ROOT, iat=datetime.now(UTC),
         )  # fmt: skip
-        return [
-            self._record(value, headers_of(jws, proof)) for value, proof in zip(values, proofs, strict=True)
-        ]
+        return [self._record(value, headers_of(jws, proof)) for value, proof in zip(values, proofs, strict=True)]
 
     def _record(self, value: bytes, headers: Any, **others: Any) -> Record:
         subject = str(json.loads(value)["subject"])
         append_ms = int(datetime.now(UTC).timestamp() * 1000)
-        fields: dict[str, Any] = {"topic": f"from.{self.participant}", "partition": 0, "offset": 0, "key": subject.encode()}
+        fields: dict[str, Any] = {
+            "topic": f"from.{self.participant}",
+            "partition": 0,
+            "offset": 0,
+            "key": subject.encode(),
+        }
         return Record(**fields | {"value": value, "headers": headers, "append_time_ms": append_ms} | others)
 
 
@@ -155,6 +160,10 @@ class Bank(Sender):
         return self.write(f"id.tka.bank.payment.{name}.v1", data | others, subject)
 
 
+def _key(key: PrivateKey) -> dict[str, Any]:
+    return {"jwk": key.public.jwk, "nbf": "2020-01-01T00:00:00Z", "exp": "2099-01-01T00:00:00Z"}
+
+
 class Exchange:
     """The hub's database with a registry in force, its desk, and the agencies that send to it."""
 
@@ -191,14 +200,14 @@ class Exchange:
         said = {"ministry": MINISTRY_TYPES, "bri": BANK_TYPES, "mandiri": BANK_TYPES, "immigration": IMMIGRATION_TYPES}
         hub = {"id": "hub", "kind": "hub", "sources": ["https://hub.example/tka"]}
         return [
-            hub | {"keys": [{"jwk": self.hub.public.jwk, "nbf": "2020-01-01T00:00:00Z"}]},
+            hub | {"keys": [_key(self.hub)]},
             *(
                 {
                     "id": sender.participant,
                     "kind": kinds[sender.participant],
                     "bank_code": {"bri": "002", "mandiri": "008"}.get(sender.participant),
                     "sources": [sender.source],
-                    "keys": [{"jwk": sender.key.public.jwk, "nbf": "2020-01-01T00:00:00Z"}],
+                    "keys": [_key(key) for key in sender.registered],
                     "publishes": list(said[sender.participant]),
                     "subscribes": [{"type": heard, "filter": {}} for heard in HEARD[sender.participant]],
                 }
@@ -220,12 +229,16 @@ class Exchange:
         """Let the desk receive records of one topic as one batch."""
         batch = self.batch(records)
         async with self.database.transaction() as tx:
-            from hub.store import positions
-
             await positions.open_partition(tx, batch.topic_id, batch.partition, batch.topic)
         taken = await self.desk.receive(batch, now or datetime.now(UTC), thorough=True, poison=poison)
         self._next[batch.topic, batch.partition] = batch.end
         return taken
+
+    async def row(self, query: str) -> dict[str, Any]:
+        """Return the one row of a query."""
+        async with self.database.connection() as connection:
+            (row,) = await connection.fetch(query)
+        return dict(row)
 
     async def sent(self, topic: str) -> list[dict[str, Any]]:
         """Return the hub's own events on a topic, in order, as their recipients read them; forwards as None."""

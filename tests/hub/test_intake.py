@@ -156,7 +156,7 @@ async def test_rival_owners_of_the_same_partitions_do_everything_once(stage: Sta
 async def test_a_bug_is_isolated_to_its_record(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def choke(case: Case, *others: Any) -> Step:
         if case.id == "B.3/000003":
-            raise ZeroDivisionError("B.3/000003 must not be seen")
+            raise ZeroDivisionError(case.id)
         return step.advance(case, *others)
 
     monkeypatch.setattr(desk, "advance", choke)
@@ -168,7 +168,7 @@ async def test_a_bug_is_isolated_to_its_record(stage: Stage, monkeypatch: pytest
     row = await stage.exchange.row("SELECT DISTINCT code, fault, traceback FROM quarantine")
     assert (row["code"], row["fault"]) == ("poison", "hub")
     assert "choke" in row["traceback"]
-    assert "must not be seen" not in row["traceback"]
+    assert row["traceback"].endswith("builtins.ZeroDivisionError")
 
 
 @pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError, asyncpg.ConnectionDoesNotExistError, OSError])
