@@ -130,11 +130,13 @@ def _set_up_stack(console: Console, keep: bool) -> Iterator[Stack]:
 
 
 def _close(run: Run, stack: Stack | None) -> None:
-    """End the exchange's processes all at once, since each takes a moment, then the services under them."""
+    """End the exchange's processes, all at once since each takes a moment, and only then the services under them."""
     services = {"postgres", *(f"kafka-{number}" for number in range(1, 4))}
-    for child in run.children.list_alive():
-        if child.name not in services:
-            child.send(signal.SIGTERM)
+    exchange = [child for child in run.children.list_alive() if child.name not in services]
+    for child in exchange:
+        child.send(signal.SIGTERM)
+    for child in exchange:
+        child.stop()
     if stack is not None:
         stack.close()
     else:
@@ -171,8 +173,9 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
                 expected, seen = await performance.settle()
                 await stage.run_hub("fsck", "--json")
                 say("hub fsck: every case, refolded from the inbox in log order, equals the stored one")
-            steps = await report.follow(cast, day, await stage.read_books(), watcher, tables)
-            report.show_steps(console, *steps)
+            books = await stage.read_books()
+            report.show_steps(console, *await report.follow(day, books, watcher, tables))
+            report.show_delays(console, report.measure_delays(day, books))
     return expected, seen
 
 

@@ -25,7 +25,7 @@ INTAKES = 2
 KEY_VALIDITY = timedelta(days=365)
 
 # Short, so that a run of half a minute sees what takes minutes or a day in service.
-LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 15, "unmatched_s": 6, "heartbeat_s": 2}
+LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 20, "unmatched_s": 6, "heartbeat_s": 2}
 TOPICS = {
     **{f"from.{agency}": 2 for agency in AGENCIES},
     **{f"to.{agency}": 1 for agency in AGENCIES},

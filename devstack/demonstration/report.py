@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
 from devstack.agencies.scenario import Application, Day
-from devstack.demonstration.cast import RECOMMENDATION_TYPES, Cast
+from devstack.demonstration.cast import RECOMMENDATION_TYPES
 from devstack.demonstration.observation import Tables, Watcher
 from devstack.demonstration.stage import Book
 
@@ -64,19 +65,28 @@ def show_comparison(console: Console, expected: Mapping[str, int], seen: Mapping
 
 
 async def follow(
-    cast: Cast, day: Day, books: Mapping[str, Book], watcher: Watcher, tables: Tables
+    day: Day, books: Mapping[str, Book], watcher: Watcher, tables: Tables
 ) -> tuple[Application, list[Step], float]:
-    """Follow one ordinary application from its payment on; the seconds are from the payment to Immigration."""
-    application, payment_key = _choose(day, books)
-    number, bank = application.number, _bank_of(day, payment_key)
-    paid = books[bank].page("told")[payment_key]
+    """Follow the application whose payment was taken back and made again, until its second revision.
+
+    The seconds are from that second payment to Immigration: by then nothing disturbs the exchange any more.
+    """
+    told = next(told for told in day.reports if told.chapter == "evening")
+    application = next(made for made in day.applications.values() if made.bill and made.bill.code == told.billing_code)
+    number, bank = application.number, told.bank
+    paid = books[bank].page("told")[told.key]
     steps = [
         Step(_moment(entry["at_s"]), "ministry's register", f"row {entry['kind']} committed")
         for key, entry in books["ministry"].page("written").items()
         if key.startswith(f"{number}#")
     ]
-    steps.append(Step(_moment(paid["first_at_s"]), bank, "payment notification posted (SNAP)"))
-    steps.append(Step(_moment(paid["at_s"]), bank, "answered 2002500: the notification is durable"))
+    for key, entry in books[bank].page("told").items():
+        if any(told.key == key and told.billing_code == paid_code(application) for told in day.reports):
+            if "first_at_s" in entry:
+                steps.append(Step(_moment(entry["first_at_s"]), bank, "payment notification posted (SNAP)"))
+                steps.append(Step(_moment(entry["at_s"]), bank, "answered 2002500: the notification is durable"))
+            else:
+                steps.append(Step(_moment(entry["at_s"]), bank, f"statement dropped: {entry['file']}"))
     for row in await tables.follow(number):
         kind = row["type"].removeprefix("id.tka.").removesuffix(".v1")
         steps.append(Step(row["received_at"], "hub", f"{kind} accepted, log index {row['log_index']}"))
@@ -92,35 +102,44 @@ async def follow(
     for row in await tables.outcomes():
         if row["application_number"] == number:
             steps.append(Step(row["at"], "ministry's register", f"outcome {row['kind']} written back"))
-    return application, sorted(steps, key=lambda step: step.at), _delay_s(application, paid, books)
-
-
-def _choose(day: Day, books: Mapping[str, Book]) -> tuple[Application, str]:
-    """Choose the ordinary application whose recommendation came last, by the notification of its payment."""
-    plain = {
-        made.bill.code: made for made in day.applications.values() if made.variant == "plain" and made.bill is not None
-    }
-    keys = {
-        report.billing_code: report.key
-        for report in day.reports
-        if report.channel == "notification" and report.billing_code in plain
-    }
-    received = {entry["application"]: entry["at_s"] for entry in books["immigration"].page("recommendations").values()}
-    code = max(keys, key=lambda code: received.get(plain[code or ""].number, 0))
-    return plain[code or ""], keys[code]
-
-
-def _bank_of(day: Day, key: str) -> str:
-    return next(report.bank for report in day.reports if report.key == key)
-
-
-def _delay_s(application: Application, paid: Mapping[str, float], books: Mapping[str, Book]) -> float:
     taken = [
         entry["at_s"]
         for entry in books["immigration"].page("recommendations").values()
-        if entry["application"] == application.number
+        if entry["application"] == number and entry["state"] == "issued"
     ]
-    return float(min(taken) - paid["first_at_s"]) if taken else float("nan")
+    return application, sorted(steps, key=lambda step: step.at), max(taken) - paid["first_at_s"]
+
+
+def paid_code(application: Application) -> str | None:
+    """Return the code under which an application is paid."""
+    return application.bill.code if application.bill is not None else None
+
+
+def measure_delays(day: Day, books: Mapping[str, Book]) -> list[float]:
+    """Measure, in seconds, from an application's last fact (payment or approval) to Immigration, troubles included."""
+    received = {
+        entry["application"]: entry["at_s"]
+        for entry in books["immigration"].page("recommendations").values()
+        if entry["revision"] == 1 and entry["state"] == "issued"
+    }
+    delays = []
+    for number, at_s in received.items():
+        code = paid_code(day.applications[number])
+        facts_s = [books["ministry"].page("written")[f"{number}#DISETUJUI"]["at_s"]]
+        for told in day.reports:
+            if told.billing_code == code and told.chapter in ("dawn", "noon"):
+                entry = books[told.bank].page("told")[told.key]
+                facts_s.append(entry.get("first_at_s", entry["at_s"]))
+        delays.append(at_s - max(second for second in facts_s if second < at_s))
+    return sorted(delays)
+
+
+def show_delays(console: Console, delays: list[float]) -> None:
+    """Print how long it took through kills and outage."""
+    console.print(
+        f"Through kills and outage, {len(delays)} recommendations after their last fact: fastest {delays[0]:.2f} s, "
+        f"median {median(delays):.2f} s, slowest {delays[-1]:.2f} s"
+    )
 
 
 def _moment(seconds: float) -> datetime:
