@@ -12,13 +12,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count, cycle, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
-from devstack.agencies.door import Door
+from devstack.agencies.door import Answer, Door, Handler
 from devstack.agencies.immigration import VisaSystem
 from devstack.agencies.part import Book
 from devstack.agencies.scenario import Application, Day, Report, Row, write_day
@@ -66,6 +66,7 @@ class Natives:
         self.books = Books()
         self.visa_book = Book()
         self.visa_system = VisaSystem(self.day, self.visa_book)
+        self.visa_calls: list[str] = []
         self._register = register
         self._producer = producer
         self._applications = _deal(self.day)
@@ -259,14 +260,22 @@ def play_natives(cast: Cast, background: Background) -> Iterator[Natives]:
 
 
 def open_visa_door(natives: Natives) -> Door:
-    """Open the visa system's own HTTP door."""
+    """Open the visa system's own HTTP door, which notes by what addresses it is called."""
     system = natives.visa_system
+
+    def noted(handler: Handler) -> Handler:
+        def handle(*groups: str, query: dict[str, str], body: Any) -> Answer:
+            natives.visa_calls.append(f"{groups} {query}")
+            return handler(*groups, query=query, body=body)
+
+        return handle
+
     door = Door(
         natives.cast.ports["immigration-system"],
         {
-            ("PUT", r"/recommendations/([^/]+)/(\d+)/(issued|withdrawn)"): system.take,
-            ("GET", r"/answers"): system.list_answers,
-            ("PUT", r"/query-answers/([^/]+)"): system.take_query_answer,
+            ("PUT", r"/recommendations/([^/]+)/(\d+)/(issued|withdrawn)"): noted(system.take),
+            ("GET", r"/answers"): noted(system.list_answers),
+            ("PUT", r"/query-answers/([^/]+)"): noted(system.take_query_answer),
         },
     )
     door.open()

@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,7 @@ REPOSITORY = Path(__file__).parents[2]
 REGISTER_SCHEMA = REPOSITORY / "devstack" / "agencies" / "register.sql"
 READY_LIMIT_S = 60.0
 DEATH_LIMIT_S = 40.0
+DEATH_MOMENT_S = 3.0
 COMMAND_LIMIT_S = 60.0
 REQUEST_LIMIT_S = 5.0
 SEED = 4
@@ -78,6 +80,7 @@ class Rig:
     extra: dict[str, dict[str, str]] = field(default_factory=dict)
     running: dict[str, Child] = field(default_factory=dict)
     past: list[Child] = field(default_factory=list)
+    _waited_since: dict[int, float] = field(default_factory=dict)
 
     def order_file(self, name: str) -> Path:
         """Where a process looks for orders."""
@@ -132,6 +135,20 @@ class Rig:
         wait_until(f"{name} reached {point}", lambda: not child.is_alive(), DEATH_LIMIT_S)
         if child.returncode != -signal.SIGKILL:
             raise NotReached(f"{name} ended with {child.returncode} instead: {child.read_log_tail()}")
+
+    def dies_soon(self, name: str) -> bool:
+        """Wait a moment for a process to kill itself; False if it still runs. Raises NotReached if it never will."""
+        child = self.running[name]
+        began_s = self._waited_since.setdefault(child.pid, time.monotonic())
+        if time.monotonic() - began_s > DEATH_LIMIT_S:
+            raise NotReached(f"{name} did not reach its point within {DEATH_LIMIT_S:.0f} s")
+        try:
+            code = child.wait(DEATH_MOMENT_S)
+        except subprocess.TimeoutExpired:
+            return False
+        if code != -signal.SIGKILL:
+            raise NotReached(f"{name} ended with {code} instead: {child.read_log_tail()}")
+        return True
 
     def wait_frozen(self, name: str, point: str) -> None:
         """Wait until a process has frozen itself at a point. Raises NotReached."""
