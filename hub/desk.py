@@ -5,13 +5,16 @@ Locks are always taken in this order, and sorted: position, billing codes, cases
 """
 
 import os
+import traceback
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+import structlog
 
 from contracts.admission import Admitted, Deferred, Refused, Verdict, admit, refuse_deferred
 from contracts.errors import Code
@@ -50,13 +53,18 @@ from hub.store import cases as case_store
 from hub.store import inbox, log, outbox, positions, quarantine, timers
 from hub.store import registry as registry_store
 from hub.store.cases import CaseRow, CodeRow
-from hub.store.database import Connection, Database
+from hub.store.database import TRANSIENT, Connection, Database
+from hub.store.log import RegistryChanged
 from hub.store.quarantine import Parked, Waiting
 from hub.trust import RegistryAbsent
 
 # A sender whose key is never registered must not fill the database.
 DEFERRED_PER_TOPIC_MAX = 10_000
 NONCE_BYTES = 16
+# A deadline that a bug chokes on is looked at again after a while, when the bug may be repaired.
+POISON_TIMER_DELAY = timedelta(hours=1)
+
+Result = TypeVar("Result")
 
 
 class Batch(NamedTuple):
@@ -149,12 +157,18 @@ def write_nonce() -> str:
     return base64url.encode(os.urandom(NONCE_BYTES))
 
 
-def park(refused: Refused, traceback: str | None = None) -> Parked:
+def describe_bug(error: BaseException) -> str:
+    """Return where a bug showed, without the error's own text, which may repeat what the record says."""
+    frames = traceback.format_tb(error.__traceback__)
+    return f"{''.join(frames)}{type(error).__module__}.{type(error).__qualname__}"
+
+
+def park(refused: Refused, bug: str | None = None) -> Parked:
     """Prepare a refusal for quarantine."""
     envelope = refused.envelope
     identity, source = (None, None) if envelope is None else (envelope.id, envelope.source)
     salt = os.urandom(entry.SALT_BYTES)
-    return Parked(refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, traceback)
+    return Parked(refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, bug)
 
 
 class Desk:
@@ -177,22 +191,21 @@ class Desk:
         """Return what records were last judged by, without asking: the version is checked under the log's lock."""
         return self._judgement or await self.judgement()
 
-    async def receive(self, batch: Batch, now: datetime, *, thorough: bool = False, poison: str | None = None) -> Taken:
-        """Take a batch from Kafka. With `poison`, a traceback, its records go to quarantine unread.
+    async def receive(self, batch: Batch, now: datetime, *, thorough: bool = False, bug: str | None = None) -> Taken:
+        """Take a batch from Kafka. With `bug`, where a bug showed, its records go to quarantine unread.
 
         Raises Superseded if another owner has moved the partition on, RegistryChanged if the batch must be judged
         again, asyncpg.UniqueViolationError if it must be done again thoroughly.
         """
         judgement = await self.known_judgement()
-        if poison is None:
-            verdicts: list[Verdict] = [admit(one, judgement.registry, judgement.roots) for one in batch.records]
-        else:
-            verdicts = [Refused(one, Code.POISON, "", None, None) for one in batch.records]
+        verdicts = [
+            admit(one, judgement.registry, judgement.roots) if bug is None else _poisoned(one) for one in batch.records
+        ]
         failpoint.reach("intake.before_transaction")
         async with self.database.transaction() as tx:
             await positions.move(tx, batch.topic_id, batch.partition, batch.start, batch.end, "consumed", now)
             failpoint.reach("intake.after_watermark")
-            plan = await self._prepare(tx, judgement, verdicts, now, thorough=thorough, traceback=poison)
+            plan = await self._prepare(tx, judgement, verdicts, now, thorough=thorough, bug=bug)
             failpoint.reach("intake.before_seal")
             taken = await self._seal(tx, judgement, plan, now, {batch.topic: batch.topic_id})
             failpoint.reach("intake.before_commit")
@@ -201,27 +214,45 @@ class Desk:
         return taken
 
     async def retry_deferred(self, now: datetime, limit: int) -> Taken:
-        """Judge up to `limit` deferred records again: those that are due, or that an older registry did not know."""
+        """Judge up to `limit` deferred records again: those that are due, or that an older registry did not know.
+
+        Raises RegistryChanged if the registry changed meanwhile: the next call judges by the new one.
+        """
+        return await self._isolate(self._retry_deferred, now, limit)
+
+    async def _isolate(
+        self, work: Callable[[datetime, int, str | None], Awaitable[Result]], now: datetime, limit: int
+    ) -> Result:
+        """Do `work` on less and less of what comes first, until a bug has its one row alone, which is set aside."""
+        try:
+            return await work(now, limit, None)
+        except (RegistryChanged, *TRANSIENT):
+            raise
+        except Exception as error:  # noqa: BLE001  # Whatever else it is, it must not hold up what comes behind.
+            if limit > 1:
+                return await self._isolate(work, now, limit // 2)
+            structlog.get_logger(__name__).error("desk_poison", error=type(error).__name__)
+            return await work(now, 1, describe_bug(error))
+
+    async def _retry_deferred(self, now: datetime, limit: int, bug: str | None) -> Taken:
         judgement = await self.judgement()
-        registry = judgement.registry
+        version = judgement.registry.version
         async with self.database.transaction() as tx:
-            waiting = await quarantine.claim_deferred(tx, now, registry.version, limit)
+            waiting = await quarantine.claim_deferred(tx, now, version, limit)
             settled: list[Waiting] = []
             kept: list[Waiting] = []
             verdicts: list[Verdict] = []
             for one in waiting:
-                verdict = admit(one.record, registry, judgement.roots)
+                verdict = _judge_again(one, judgement, now) if bug is None else _poisoned(one.record)
                 if isinstance(verdict, Deferred):
-                    if one.due_at > now:
-                        kept.append(one)
-                        continue
-                    verdict = refuse_deferred(verdict)
-                settled.append(one)
-                verdicts.append(verdict)
-            await quarantine.keep_deferred(tx, kept, registry.version)
+                    kept.append(one)
+                else:
+                    settled.append(one)
+                    verdicts.append(verdict)
+            await quarantine.keep_deferred(tx, kept, version)
             await quarantine.drop_deferred(tx, settled)
             topic_ids = {one.record.topic: one.topic_id for one in settled}
-            plan = await self._prepare(tx, judgement, verdicts, now, thorough=True)
+            plan = await self._prepare(tx, judgement, verdicts, now, thorough=True, bug=bug)
             taken = await self._seal(tx, judgement, plan, now, topic_ids)
             failpoint.reach("deadlines.before_commit")
         failpoint.reach("deadlines.after_commit")
@@ -229,11 +260,20 @@ class Desk:
         return taken
 
     async def fire_timers(self, now: datetime, limit: int) -> list[str]:
-        """Let up to `limit` deadlines pass that are due; return the names of those that did."""
+        """Let up to `limit` deadlines pass that are due; return the names of those that did.
+
+        Raises RegistryChanged if the registry changed meanwhile.
+        """
+        return await self._isolate(self._fire_timers, now, limit)
+
+    async def _fire_timers(self, now: datetime, limit: int, bug: str | None) -> list[str]:
         judgement = await self.judgement()
         async with self.database.transaction() as tx:
             due = await timers.read_due(tx, now, limit)
             if not due:
+                return []
+            if bug is not None:
+                await timers.put_off(tx, due, now + POISON_TIMER_DELAY)
                 return []
             codes = await case_store.lock_codes(tx, {subject for _, subject in due})
             owners = {row.case_id for row in codes.values() if row.case_id is not None}
@@ -298,7 +338,7 @@ class Desk:
 
     async def _prepare(
         self, tx: Connection, judgement: Judgement, verdicts: Sequence[Verdict], now: datetime, *,
-        thorough: bool, traceback: str | None = None,
+        thorough: bool, bug: str | None = None,
     ) -> Plan:  # fmt: skip
         """Sift, lock what the fresh messages touch, fold and decide; everything but the log's lock."""
         admitted = [verdict for verdict in verdicts if isinstance(verdict, Admitted)]
@@ -320,7 +360,7 @@ class Desk:
         plan.deferred, overflow = await self._limit_deferred(tx, sifted.deferred)
         repeats, copies = _resolve_repeats(sifted.repeats, gathered)
         unfit = [*sifted.unfit, *gathered.unfit, *overflow, *copies]
-        plan.parked = [park(one, traceback) for one in unfit]
+        plan.parked = [park(one, bug) for one in unfit]
         plan.duplicates = len(repeats)
         self._address(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
         return plan
@@ -381,6 +421,16 @@ class Desk:
         await log.add_leaves(tx, base, [*_leaves_of(plan, now), *sealing.leaves])
         await log.add_outbox(tx, sealing.rows)
         return plan.taken(len(sealing.rows))
+
+
+def _poisoned(record: Record) -> Refused:
+    return Refused(record, Code.POISON, "", None, None)
+
+
+def _judge_again(waiting: Waiting, judgement: Judgement, now: datetime) -> Verdict:
+    """Judge a deferred record by the registry of now; what it still does not know is refused when its time is up."""
+    verdict = admit(waiting.record, judgement.registry, judgement.roots)
+    return refuse_deferred(verdict) if isinstance(verdict, Deferred) and waiting.due_at <= now else verdict
 
 
 def _receipt_of(admitted: Admitted, index: int, code: Code | None = None) -> Receipted:

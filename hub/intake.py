@@ -11,7 +11,6 @@ partition is paused at once, its position read, sought, and resumed. What can go
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,9 +24,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from contracts.wire.record import Record
 from hub import failpoint, metrics, topics
-from hub.desk import Batch, Desk, Taken
+from hub.desk import Batch, Desk, Taken, describe_bug
 from hub.health import Health
-from hub.store import positions
+from hub.store import database, positions
 from hub.store.log import RegistryChanged
 from hub.store.positions import Superseded
 from hub.topics import KafkaUnreachable, Topic, TopicChanged
@@ -55,22 +54,7 @@ BACKOFF_S_MAX = 10.0
 BACKOFF_S_FIRST = 0.05
 LOG_APPEND_TIME = 1
 
-TRANSIENT_DATABASE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    # A connection that is cut between two steps of one query.
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-TRANSIENT = (*TRANSIENT_DATABASE, KafkaError, KafkaUnreachable, RegistryAbsent)
+TRANSIENT = (*database.TRANSIENT, KafkaError, KafkaUnreachable, RegistryAbsent)
 # A schema or a right that is missing would make every record look poisonous.
 BROKEN = (asyncpg.SyntaxOrAccessError, MemoryError)
 
@@ -343,7 +327,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def _deliver(self, batch: Batch) -> None:
         """Get a batch taken, whatever it takes. Raises Superseded; IntakeFailed."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(TRANSIENT_DATABASE),
+            retry=retry_if_exception_type(database.TRANSIENT),
             wait=wait_random_exponential(multiplier=BACKOFF_S_FIRST, max=BACKOFF_S_MAX),
             before_sleep=self._note_outage,
             reraise=True,
@@ -367,7 +351,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Let the desk take a batch; what cannot be explained by anything outside of it is looked for in halves."""
         try:
             await self._receive(batch, None)
-        except (Superseded, IntakeFailed, *BROKEN, *TRANSIENT_DATABASE) as error:
+        except (Superseded, IntakeFailed, *BROKEN, *database.TRANSIENT) as error:
             if isinstance(error, BROKEN):
                 raise IntakeFailed(
                     f"The database or this process is not fit for work: {type(error).__name__}."
@@ -376,12 +360,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         except Exception as error:  # noqa: BLE001  # Whatever else it is, it must not block the partition.
             await self._isolate(batch, error)
 
-    async def _receive(self, batch: Batch, poison: str | None) -> None:
+    async def _receive(self, batch: Batch, bug: str | None) -> None:
         """Hand a batch to the desk: again when the registry has changed, thoroughly when a unique key was hit."""
         began, thorough = time.monotonic(), False
         while True:
             try:
-                taken = await self._desk.receive(batch, self._clock(), thorough=thorough, poison=poison)
+                taken = await self._desk.receive(batch, self._clock(), thorough=thorough, bug=bug)
                 break
             except RegistryChanged:
                 await self._desk.judgement()
@@ -406,19 +390,13 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             error=type(error).__name__,
         )  # fmt: skip
         try:
-            await self._receive(batch, _describe(error))
-        except (Superseded, *TRANSIENT_DATABASE):
+            await self._receive(batch, describe_bug(error))
+        except (Superseded, *database.TRANSIENT):
             raise
         except Exception as second:
             raise IntakeFailed(
                 f"A record of {batch.topic} can neither be taken nor put into quarantine ({type(second).__name__})."
             ) from second
-
-
-def _describe(error: Exception) -> str:
-    """Return where a bug showed, without the error's own text, which may repeat what the record says."""
-    frames = traceback.format_tb(error.__traceback__)
-    return f"{''.join(frames)}{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _count(batch: Batch, taken: Taken) -> None:

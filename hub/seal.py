@@ -29,7 +29,7 @@ class Forward(NamedTuple):
 
     stream: Stream
     key: str
-    index: int
+    log_index: int
 
 
 class Letter(NamedTuple):
@@ -175,7 +175,7 @@ class Sealing:
 
     def forward(self, forward: Forward) -> None:
         """Place an accepted message; its bytes stay in the inbox."""
-        stream, index = forward.stream, settle_index(forward.index, self._base)
+        stream, index = forward.stream, settle_index(forward.log_index, self._base)
         seq = self._next_seq(stream)
         self.rows.append(
             OutboxRow(seq, self._now, index, None, stream.partition, stream.topic, forward.key, "event", None)

@@ -34,7 +34,7 @@ def read_settings() -> Settings:
     Raises SettingsInvalid, naming the variables and never their values, which may be secrets.
     """
     try:
-        return Settings()  # type: ignore[call-arg]  # The values come from the environment.
+        return Settings()
     except ValidationError as error:
         faults = (f"{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors() if fault["loc"])
         raise SettingsInvalid(f"These settings cannot be used: {'; '.join(faults)}.") from None

@@ -113,7 +113,7 @@ async def park(
 
 async def count_deferred(connection: Connection, topics: Sequence[str]) -> dict[str, int]:
     """Return how many records of each of these topics wait."""
-    return dict(await connection.fetch(COUNT_DEFERRED, topics))
+    return {row["topic"]: row["count"] for row in await connection.fetch(COUNT_DEFERRED, topics)}
 
 
 async def defer(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:

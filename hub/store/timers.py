@@ -13,6 +13,9 @@ SET = """
 DROP = """
     DELETE FROM timers t USING unnest($1::text[], $2::text[]) AS u (name, subject)
     WHERE t.name = u.name AND t.subject = u.subject"""
+PUT_OFF = """
+    UPDATE timers t SET due_at = $1 FROM unnest($2::text[], $3::text[]) AS u (name, subject)
+    WHERE t.name = u.name AND t.subject = u.subject"""
 # Read without a lock: cases and codes are locked first, as everywhere, and only then is the deadline taken.
 READ_DUE = "SELECT name, subject FROM timers WHERE due_at <= $1 ORDER BY due_at LIMIT $2"
 TAKE_DUE = """
@@ -47,3 +50,8 @@ async def take_due(connection: Connection, now: datetime, due: Sequence[tuple[st
     """Remove those of `due` that are still there and due, and return them sorted: they fire in this transaction."""
     names, subjects = [name for name, _ in due], [subject for _, subject in due]
     return sorted((name, subject) for name, subject in await connection.fetch(TAKE_DUE, now, names, subjects))
+
+
+async def put_off(connection: Connection, due: Sequence[tuple[str, str]], until: datetime) -> None:
+    """Let these deadlines come up again at another time."""
+    await connection.execute(PUT_OFF, until, [name for name, _ in due], [subject for _, subject in due])

@@ -71,7 +71,7 @@ class Sender:
     def write(self, event_type: str, data: Mapping[str, Any], subject: str, **others: Any) -> bytes:
         """Write an event as it goes to the hub; `others` replace attributes."""
         now = datetime.now(UTC)
-        attributes = {
+        attributes: dict[str, Any] = {
             "id": str(uuid.uuid4()), "source": self.source, "type": event_type, "time": now, "recordedtime": now,
             "subject": subject, "audience": f"{ENVIRONMENT}/from.{self.participant}",
             "sequence": next(self._sequences), "expirytime": now + timedelta(days=2), "correlationid": subject,
@@ -225,12 +225,12 @@ class Exchange:
         ]
         return Batch(topic, f"id-of-{topic}", partition, start, start + len(placed), placed)
 
-    async def take(self, *records: Record, now: datetime | None = None, poison: str | None = None) -> Taken:
+    async def take(self, *records: Record, now: datetime | None = None, bug: str | None = None) -> Taken:
         """Let the desk receive records of one topic as one batch."""
         batch = self.batch(records)
         async with self.database.transaction() as tx:
             await positions.open_partition(tx, batch.topic_id, batch.partition, batch.topic)
-        taken = await self.desk.receive(batch, now or datetime.now(UTC), thorough=True, poison=poison)
+        taken = await self.desk.receive(batch, now or datetime.now(UTC), thorough=True, bug=bug)
         self._next[batch.topic, batch.partition] = batch.end
         return taken
 

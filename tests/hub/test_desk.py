@@ -278,7 +278,7 @@ async def test_a_bill_expires_by_its_timer_and_late_money_settles(exchange: Exch
 
 async def test_a_poisonous_record_is_parked_with_its_traceback(exchange: Exchange) -> None:
     ministry = exchange.ministry
-    taken = await exchange.take(ministry.sign(ministry.submitted()), poison="where it broke")
+    taken = await exchange.take(ministry.sign(ministry.submitted()), bug="where it broke")
     assert dict(taken.refused) == {Code.POISON: 1}
     row = await exchange.row("SELECT id, fault, traceback FROM quarantine")
     assert (row["fault"], row["traceback"]) == ("hub", "where it broke")

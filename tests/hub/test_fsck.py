@@ -1,0 +1,81 @@
+"""fsck finds what was changed behind the hub's back, whatever it is."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hub import fsck
+from tests.hub.exchange import CODE, Exchange
+
+TAMPERED = {
+    "UPDATE cases SET told = '{}' WHERE told <> '{}'": "told_differs",
+    "UPDATE cases SET facts = '[]'": "facts_differ",
+    "UPDATE cases SET standing = replace(standing, 'JKT-SELATAN', 'JKT-UTARA')": "standing_differs",
+    "UPDATE cases SET rule_set = '2012/1'": "rule_set_differs",
+    "INSERT INTO cases (id, rule_set) VALUES ('B.3/INVENTED', '2021/1')": "rule_set_differs",
+    "DELETE FROM cases": "not_stored",
+    "UPDATE billing_codes SET case_id = 'B.3/OTHER' WHERE case_id IS NOT NULL": "claim_differs",
+    "UPDATE inbox SET value = value || '\\x20' WHERE log_index = (SELECT min(log_index) FROM inbox)": "value_changed",
+    "DELETE FROM inbox WHERE type LIKE '%payment%'": "facts_differ",
+    "UPDATE inbox SET kid = 'another'": "leaf_wrong",
+    "UPDATE quarantine SET \"offset\" = \"offset\" + 1": "leaf_wrong",
+    "UPDATE watermark SET next = next + 1": "positions_end",
+    "DELETE FROM watermark_interval WHERE from_offset = 0": "positions_gap",
+    "DELETE FROM outbox WHERE seq = 1 AND topic = 'to.bri'": "stream_gap",
+    "UPDATE streams SET next_seq = next_seq + 1": "stream_gap",
+    "DELETE FROM outbox WHERE topic = 'recommendations'": "revision_wrong",
+    "UPDATE outbox SET inbox_index = 999 WHERE inbox_index IS NOT NULL": "forward_dangling",
+    "UPDATE log SET next_index = next_index + 1": "leaves_gap",
+    "UPDATE quarantine SET (partition, \"offset\", topic_id) = "
+    "(SELECT partition, \"offset\", topic_id FROM inbox LIMIT 1)": "disposition_twice",
+    "UPDATE inbox SET \"offset\" = 1000 + \"offset\"": "offset_outside",
+}  # fmt: skip
+
+
+@pytest.fixture
+async def exchange(database: str) -> AsyncIterator[Exchange]:
+    """Give an exchange in which everything has happened once."""
+    opened = await Exchange.open(database)
+    ministry, bri, immigration = opened.ministry, opened.bri, opened.immigration
+    await opened.take(bri.sign(bri.paid()))
+    await opened.take(bri.sign(bri.booked(code=None)), bri.sign(bri.paid("820260302000099")))
+    await opened.take(*ministry.sign_all([ministry.submitted(), ministry.billed(), ministry.approved()]))
+    # A second application, whose bill runs out, and a message that is refused.
+    await opened.take(ministry.sign(ministry.submitted("B.3/2")), ministry.sign(ministry.billed("B.3/2", "9" * 15)))
+    await opened.take(ministry.sign(ministry.billed("B.3/3", CODE)))
+    await opened.desk.fire_timers(datetime.now(UTC) + timedelta(days=10), 100)
+    data = {"application": "B.3/2", "number": "TKA-0123456789AB", "revision": 1}
+    acknowledged = immigration.write("id.tka.immigration.recommendation.acknowledged.v1", data, "B.3/2")
+    await opened.take(immigration.sign(acknowledged))
+    yield opened
+    await opened.database.close()
+
+
+async def test_a_sound_database_has_no_finding(exchange: Exchange) -> None:
+    assert await fsck.check(exchange.database) == []
+
+
+async def test_passes_of_any_number_come_to_the_same(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsck, "MESSAGES_PER_PASS_MAX", 15)
+    assert await fsck.check(exchange.database) == []
+    async with exchange.database.transaction() as tx:
+        await tx.execute("UPDATE cases SET told = '{}'")
+    assert {finding.kind for finding in await fsck.check(exchange.database)} == {"told_differs"}
+
+
+@pytest.mark.parametrize("statement", TAMPERED)
+async def test_what_was_tampered_with_is_found(exchange: Exchange, statement: str) -> None:
+    async with exchange.database.transaction() as tx:
+        status = await tx.execute(statement)
+    assert not status.endswith(" 0")
+    assert TAMPERED[statement] in {finding.kind for finding in await fsck.check(exchange.database)}
+
+
+async def test_no_finding_repeats_personal_data(exchange: Exchange) -> None:
+    async with exchange.database.transaction() as tx:
+        for statement in TAMPERED:
+            await tx.execute(statement)
+    findings = await fsck.check(exchange.database)
+    assert findings
+    assert all("Yamada" not in text and "L898902C36" not in text for finding in findings for text in finding)
