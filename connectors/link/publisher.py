@@ -20,6 +20,7 @@ from connectors.link.message import audience_of
 from connectors.link.metrics import LinkMetrics
 from connectors.link.retry import keep_trying, where
 from connectors.link.spool import Spool
+from connectors.link.tasks import run_together
 from contracts.wire import base64url
 from contracts.wire.key import PrivateKey
 from contracts.wire.signature import (
@@ -69,9 +70,7 @@ class Publisher:
     async def run(self) -> None:
         """Sign and send for ever; ends only by cancellation or by an error that no retry mends."""
         try:
-            async with asyncio.TaskGroup() as loops:
-                loops.create_task(self._sign_for_ever())
-                loops.create_task(self._send_for_ever())
+            await run_together(self._sign_for_ever(), self._send_for_ever())
         finally:
             await self._discard_producer()
 

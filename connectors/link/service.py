@@ -28,11 +28,14 @@ from connectors.link.settings import ConnectorSettings
 from connectors.link.spool import Spool
 from connectors.link.stream_reader import Handle, Surroundings
 from connectors.link.subscriber import Subscriber
+from connectors.link.tasks import end
 from connectors.link.trust import Trust, read_private_key, read_root
 from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 
 STOP_TIMEOUT_S = 5
+# The door, then the tasks, then what they hold open.
+STOPS_IN_A_ROW = 3
 SETTLED_KEPT = timedelta(days=7)
 ERASE_EVERY_S = 600.0
 
@@ -128,10 +131,10 @@ async def _run_until_signal(settings: ConnectorSettings, join: Join) -> None:
         _log.info("stopping")
         # What has started closes its door in order; a start that still waits for the hub has nothing to close.
         if started.is_set():
-            await asyncio.wait({work}, timeout=STOP_TIMEOUT_S * 3)
-        work.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await work
+            await asyncio.wait({work}, timeout=STOP_TIMEOUT_S * STOPS_IN_A_ROW)
+        await end({work})
+    if not work.cancelled():
+        work.result()
 
 
 async def _serve(settings: ConnectorSettings, join: Join, stop: asyncio.Event, started: asyncio.Event) -> None:
@@ -145,19 +148,29 @@ async def _serve(settings: ConnectorSettings, join: Join, stop: asyncio.Event, s
         tasks = {**link_tasks(link, subscriber), **agency.tasks}
         _log.info("started", participant=settings.participant, port=listening.getsockname()[1])
         started.set()
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(_supervise(name, task, link.metrics)) for name, task in tasks.items()]
-            running.append(group.create_task(_wait_for(stop)))
-            door = group.create_task(server.serve(sockets=[listening]))
-            await asyncio.wait({running[-1], door}, return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = True
-            await asyncio.wait({door})
-            for each in running:
-                each.cancel()
+        door = asyncio.create_task(server.serve(sockets=[listening]))
+        watch = [asyncio.create_task(_supervise(name, task, link.metrics)) for name, task in tasks.items()]
+        await _run_until_closed(door, watch, stop, server)
 
 
-async def _wait_for(stop: asyncio.Event) -> None:
+async def _run_until_closed(
+    door: "asyncio.Task[None]", watch: "list[asyncio.Task[None]]", stop: asyncio.Event, server: uvicorn.Server
+) -> None:
+    """Run until the door has closed, which `stop` asks for, or a task has failed for good; raises what it raised."""
+    closing = asyncio.create_task(_close_at(stop, server))
+    pending = {door, *watch}
+    try:
+        while door in pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        await end({closing, door, *watch})
+
+
+async def _close_at(stop: asyncio.Event, server: uvicorn.Server) -> None:
     await stop.wait()
+    server.should_exit = True
 
 
 def _listen(settings: ConnectorSettings) -> socket.socket:
@@ -170,7 +183,7 @@ def _listen(settings: ConnectorSettings) -> socket.socket:
 
 
 async def _supervise(name: str, task: Task, metrics: LinkMetrics) -> None:
-    async def count(error: Exception) -> None:
+    async def count(_: Exception) -> None:
         metrics.task_failures.labels(name).inc()
 
     await keep_trying(name, task, (Exception,), unless=(FatalFault,), told=count)

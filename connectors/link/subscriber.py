@@ -7,6 +7,7 @@ import structlog
 
 from connectors.link.fault import StreamStopped
 from connectors.link.stream_reader import Stream, StreamReader, Surroundings
+from connectors.link.tasks import end
 from contracts.registry import RECOMMENDATIONS
 
 _log = structlog.get_logger()
@@ -47,9 +48,7 @@ class Subscriber:
                 renewal.cancel()
                 self._collect()
         finally:
-            for task in self._readers.values():
-                task.cancel()
-            await asyncio.gather(*self._readers.values(), return_exceptions=True)
+            await end(self._readers.values())
             self._readers.clear()
 
     def _start_readers(self) -> None:
