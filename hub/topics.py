@@ -58,7 +58,7 @@ def _probe(bootstrap: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S).close()
             return
-    raise KafkaUnreachable(f"Nothing listens at {bootstrap}.")
+    raise KafkaUnreachable(f"Kafka at {bootstrap} did not answer (nothing listens there).")
 
 
 @contextlib.contextmanager

@@ -10,13 +10,16 @@ from typing import Any
 import asyncpg
 import pytest
 
-from contracts.admission import Admitted
+from contracts import admission
+from contracts.admission import Admitted, Verdict
 from contracts.errors import Code
 from contracts.events import read_event
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
-from hub import fsck
+from contracts.wire.record import Record
+from hub import desk, fsck, step
 from hub.desk import Batch, NotParked, StillRefused
+from hub.step import BillingCode
 from hub.store import inbox
 from hub.store.log import RegistryChanged
 from hub.store.positions import Superseded
@@ -297,6 +300,53 @@ async def test_what_is_still_unacceptable_stays_in_quarantine(exchange: Exchange
     with pytest.raises(StillRefused) as caught:
         await exchange.desk.resend(parked, "operator-1", "try", datetime.now(UTC))
     assert caught.value.code == Code.SIGNATURE_INVALID
+
+
+async def test_a_bug_in_one_deferred_record_does_not_hold_up_the_others(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bri = exchange.bri
+    bri.key = PrivateKey.generate("Ed25519")
+    records = [bri.sign(bri.paid()) for _ in range(5)]
+    await exchange.take(*records)
+    bri.registered.append(bri.key)
+    await exchange.register([party for party in exchange.participants() if party["id"] == "bri"])
+
+    def choke(record: Record, *others: Any) -> Verdict:
+        if record.offset == 2:
+            raise ZeroDivisionError
+        return admission.admit(record, *others)
+
+    monkeypatch.setattr(desk, "admit", choke)
+    accepted = 0
+    refused: dict[Code, int] = {}
+    for _ in range(5):
+        taken = await exchange.desk.retry_deferred(datetime.now(UTC), 4)
+        accepted += taken.accepted
+        refused |= taken.refused
+    assert (accepted, refused) == (4, {Code.POISON: 1})
+
+
+async def test_a_bug_in_one_deadline_does_not_hold_up_the_others(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    codes = [f"82026030200000{number}" for number in range(4)]
+    for code in codes:
+        await exchange.take(exchange.bri.sign(exchange.bri.paid(code)))
+
+    def choke(row: BillingCode, *others: Any) -> step.Step:
+        if row.code == codes[1]:
+            raise ZeroDivisionError
+        return step.advance_code(row, *others)
+
+    monkeypatch.setattr(desk, "advance_code", choke)
+    later, fired = now + timedelta(days=2), 0
+    for _ in range(5):
+        fired += len(await exchange.desk.fire_timers(later, 4))
+    assert fired == 3
+    monkeypatch.undo()
+    assert await exchange.desk.fire_timers(later + timedelta(hours=2), 4) == ["unmatched"]
 
 
 async def test_a_registry_that_changes_meanwhile_makes_the_batch_be_judged_again(exchange: Exchange) -> None:
