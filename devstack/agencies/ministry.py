@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +21,7 @@ from devstack.agencies.part import Book, Casting, play
 from devstack.agencies.scenario import Application, Row, describe_file
 
 SCHEMA = Path(__file__).with_name("register.sql")
-SLOW_ROW = 5  # This row of a chapter is written by a transaction that stays open ...
-SLOW_ROW_OVERTAKEN_BY = 12  # ... while so many later rows commit before it.
+OVERTAKEN_BY = 8  # One row of a chapter is written by a transaction that stays open while so many later ones commit.
 OUTCOME_POLL_S = 0.2
 STATUS_OF = {
     "PERMOHONAN_DIAJUKAN": "diajukan",
@@ -59,16 +58,17 @@ class Register:
     async def write_chapter(self, chapter: str) -> None:
         """Write a chapter's rows; one of them by a slow transaction that later rows overtake."""
         rows = self._day.rows_of(chapter)
+        slow_place = find_slow_place(rows)
         overtaken: asyncio.Future[None] | None = None
         release = asyncio.Event()
         for place, row in enumerate(rows):
-            if place == SLOW_ROW and len(rows) > SLOW_ROW + SLOW_ROW_OVERTAKEN_BY:
+            if place == slow_place:
                 inserted = asyncio.Event()
                 overtaken = asyncio.ensure_future(self._write(row, inserted.set, release.wait))
                 await inserted.wait()
             else:
                 await self._write(row)
-            if place == SLOW_ROW + SLOW_ROW_OVERTAKEN_BY:
+            if slow_place is not None and place == slow_place + OVERTAKEN_BY:
                 release.set()
             await asyncio.sleep(self._pause_s)
         release.set()
@@ -128,6 +128,14 @@ class Register:
                 if question is not None and self._book.note("asked", question):
                     await self._write(_answer(self._day.applications[payload["application"]], payload))
             await asyncio.sleep(OUTCOME_POLL_S)
+
+
+def find_slow_place(rows: Sequence[Row]) -> int | None:
+    """Return the first place whose application has no other row among the next ones, which would wait for its lock."""
+    for place, row in enumerate(rows[: len(rows) - OVERTAKEN_BY]):
+        if all(later.application != row.application for later in rows[place + 1 : place + 1 + OVERTAKEN_BY]):
+            return place
+    return None
 
 
 async def _put_in_outbox(connection: "Connection", row: Row) -> None:

@@ -14,7 +14,7 @@ from contracts.registry import Registry, write_registry
 from contracts.wire.key import PrivateKey, PublicKey
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
-from devstack.agencies.ministry import Register
+from devstack.agencies.ministry import OVERTAKEN_BY, Register, find_slow_place
 from devstack.agencies.part import Book, Casting
 from devstack.agencies.scenario import write_day
 from devstack.demonstration.cast import (
@@ -230,3 +230,14 @@ async def test_a_slow_transaction_is_invisible_until_it_commits(postgres_server:
         assert holes
     postgres_server.drop_database(database)
     postgres_server.execute(f'DROP ROLE "{role}"')
+
+
+@pytest.mark.parametrize("size", [20, 60])
+def test_slow_transaction_never_holds_what_a_later_row_waits_for(size: int) -> None:
+    for seed in range(200):
+        rows = write_day(seed, size, START).rows_of("morning")
+        place = find_slow_place(rows)
+        assert place is not None
+        overtaking = rows[place + 1 : place + 1 + OVERTAKEN_BY]
+        assert len(overtaking) == OVERTAKEN_BY
+        assert rows[place].application not in {row.application for row in overtaking}
