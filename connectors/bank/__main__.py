@@ -30,17 +30,18 @@ def join_bank(settings: BankSettings) -> Join:
     @asynccontextmanager
     async def join(link: Link) -> AsyncIterator[Agency]:
         profile, key = read_profile(settings.snap_profile_file)
-        check_folder(settings.statement_dir)
         metrics = link.metrics.collected
         door = NotificationDoor(link.spool, profile, key, link.clock, metrics)
-        folder = StatementFolder(settings.statement_dir, link.spool, profile.bank_code, settings.spool_dir, metrics)
         book = BankBook(link.spool, profile, link.author.source)
         routes = APIRouter()
         routes.include_router(door.routes())
         routes.include_router(book.routes())
-        yield Agency(
-            handle=book.handle, tasks={"statements": folder.run, "notifications": door.forget_old}, routes=routes
+        opening = StatementFolder.open(
+            settings.statement_dir, link.spool, profile.bank_code, settings.spool_dir, metrics
         )
+        async with opening as folder:
+            tasks = {"statements": folder.run, "notifications": door.forget_old}
+            yield Agency(handle=book.handle, tasks=tasks, routes=routes)
 
     return join
 

@@ -45,6 +45,7 @@ _PAGE = re.compile(r"[0-9]{1,5}")
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:<\?.*?\?>|<!--.*?-->|[ \t\r\n]+)*", re.DOTALL)
 _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)(?=[\s/>])")
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+_END = re.compile(rb"</(?:[A-Za-z_][\w.-]*:)?Document\s*>(?:\s|<!--.*?-->)*$", re.DOTALL)
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODINGS = frozenset(("utf-8", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "iso8859-15", "cp1252"))
 #: libxml2's error numbers: XML_ERR_UNKNOWN_ENCODING, _UNSUPPORTED_ENCODING, _ENCODING_NAME, _INVALID_ENCODING.
@@ -61,6 +62,10 @@ class StatementRefused(Exception):
         self.reason = reason
 
 
+class _OtherDocument(Exception):
+    """The root is not camt.054's, perhaps because the file ends within it."""
+
+
 def read_transactions(source: BinaryIO) -> Iterator[Transaction]:
     """Yield the file's transactions in document order; raise StatementRefused at the place where the file fails.
 
@@ -74,6 +79,8 @@ def read_transactions(source: BinaryIO) -> Iterator[Transaction]:
     except etree.XMLSyntaxError as error:
         # The error's code is not always among its args, and lxml's stubs leave the attribute out.
         raise StatementRefused(_syntax_reason(source, error.code)) from None  # type: ignore[attr-defined]
+    except _OtherDocument:
+        raise StatementRefused("truncated" if _is_cut_off(source) else "not_camt_054") from None
 
 
 def _check_prolog(source: BinaryIO) -> None:
@@ -117,12 +124,17 @@ def _syntax_reason(source: BinaryIO, code: int) -> str:
     """Say what a syntax error comes from. A file without its root's end was cut off, whatever else it breaks."""
     if code == _LIMIT_ERROR:
         return "nesting"
+    if _is_cut_off(source):
+        return "truncated"
+    return "encoding" if code in _ENCODING_ERRORS else "malformed"
+
+
+def _is_cut_off(source: BinaryIO) -> bool:
+    """Tell whether the file's last words are anything but the end of the root element."""
     size = source.seek(0, 2)
     source.seek(max(0, size - TAIL_BYTES))
     tail = source.read(TAIL_BYTES).replace(b"\0", b"").rstrip()
-    if re.search(rb"</(?:[A-Za-z_][\w.-]*:)?Document\s*>(?:\s|<!--.*?-->)*$", tail, re.DOTALL) is None:
-        return "truncated"
-    return "encoding" if code in _ENCODING_ERRORS else "malformed"
+    return _END.search(tail) is None
 
 
 class _Reader:
@@ -164,16 +176,14 @@ class _Reader:
             if len(self._details) > POSITION_MAX or self._entries > POSITION_MAX:
                 raise StatementRefused("too_many_entries")
         root = self._events.root
-        if root is None:
-            raise StatementRefused("truncated")
-        if root.find(f"{self._space}BkToCstmrDbtCdtNtfctn") is None:
-            raise StatementRefused("not_camt_054")
+        if root is None or root.find(f"{self._space}BkToCstmrDbtCdtNtfctn") is None:
+            raise _OtherDocument
 
     def _begin(self, root: etree._Element) -> None:
         """Take the version's namespace from the root; raise StatementRefused when it is not one that is read."""
         name = _NAMESPACE.fullmatch(str(root.tag))
         if name is None:
-            raise StatementRefused("not_camt_054")
+            raise _OtherDocument
         if int(name[1]) not in VERSIONS:
             raise StatementRefused("version_unsupported")
         if root.getroottree().docinfo.internalDTD is not None:

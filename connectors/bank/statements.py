@@ -14,11 +14,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -46,6 +48,8 @@ _COPY_NAME = "statement.taking"
 _GROWING = frozenset(("empty", "truncated"))
 
 Verdict = Literal["accepted", "entries_refused", "refused"]
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -103,17 +107,46 @@ def _state_of(found: os.stat_result) -> _State:
 
 
 class StatementFolder:
-    """Takes the statements of one folder into one spool."""
+    """Takes the statements of one folder into one spool.
 
-    def __init__(self, folder: Path, spool: Spool, bank_code: str, private: Path, metrics: CollectorRegistry) -> None:
+    Files are read in a thread of its own, always the same: a parser of lxml that is moved from thread to thread mixes
+    up names and memory.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spool: Spool,
+        bank_code: str,
+        private: Path,
+        metrics: CollectorRegistry,
+        thread: ThreadPoolExecutor,
+    ) -> None:
         self._folder = folder
         self._spool = spool
         self._bank_code = bank_code
         self._copy = private / _COPY_NAME
+        self._thread = thread
         self._seen: dict[str, tuple[_State, float]] = {}
         self._files = Counter(
             "tkahub_connector_statements", "Statement files, by what became of them", ["verdict"], registry=metrics
         )
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(
+        folder: Path, spool: Spool, bank_code: str, private: Path, metrics: CollectorRegistry
+    ) -> AsyncIterator["StatementFolder"]:
+        """Open `folder`; `private` is where only this connector writes. Raises SettingsFault."""
+        check_folder(folder)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="statements")
+        try:
+            yield StatementFolder(folder, spool, bank_code, private, metrics, thread)
+        finally:
+            thread.shutdown()
+
+    async def _work(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def run(self) -> None:
         """Watch the folder until cancelled."""
@@ -128,7 +161,7 @@ class StatementFolder:
     async def scan(self) -> int:
         """Take every file that stands in the folder now, by name; return how many were moved away."""
         await self._finish_taking()
-        names = await asyncio.to_thread(self._standing)
+        names = await self._work(self._standing)
         self._seen = {name: seen for name, seen in self._seen.items() if name in names}
         moved = 0
         for name in names:
@@ -154,7 +187,7 @@ class StatementFolder:
     async def _take(self, name: str) -> bool:
         """Judge one file, put what counts into the spool, move the file; return False when it has to wait."""
         try:
-            judgement, state = await asyncio.to_thread(self._copy_and_judge, self._folder / name)
+            judgement, state = await self._work(lambda: self._copy_and_judge(self._folder / name))
         except FileNotFoundError:
             return False
         if judgement.reason in _GROWING and not self._is_still(name, state):
@@ -167,7 +200,7 @@ class StatementFolder:
             text = _reason_text(judgement, await self._put(name))
         failpoint.reach("statement.before_move")
         folder = "refused" if judgement.verdict == "refused" else "done"
-        moved = await asyncio.to_thread(self._move, name, state, folder, text)
+        moved = await self._work(lambda: self._move(name, state, folder, text))
         failpoint.reach("statement.after_move")
         self._files.labels(judgement.verdict).inc()
         _log.info("statement", file=name, verdict=judgement.verdict, reason=judgement.reason)
@@ -201,17 +234,20 @@ class StatementFolder:
         Other callers' facts may go between two parts. The note says, from the first part to the last, that the copy is
         being taken.
         """
-        digest = await asyncio.to_thread(self._copy_digest)
+        digest = await self._work(self._copy_digest)
         parts = _parts(self._copy, digest, self._bank_code)
         conflicts: list[str] = []
-        part = await asyncio.to_thread(next, parts, None)
-        while part is not None:
-            following = await asyncio.to_thread(next, parts, None)
-            note = None if following is None else json.dumps({"name": name, "sha256": digest})
-            failpoint.reach("statement.before_put")
-            puts = await self._spool.put(part.facts, aside=part.aside, notes={_TAKING_NOTE: note})
-            conflicts += _conflicts(part.facts, puts)
-            part = following
+        try:
+            part = await self._work(lambda: next(parts, None))
+            while part is not None:
+                following = await self._work(lambda: next(parts, None))
+                note = None if following is None else json.dumps({"name": name, "sha256": digest})
+                failpoint.reach("statement.before_put")
+                puts = await self._spool.put(part.facts, aside=part.aside, notes={_TAKING_NOTE: note})
+                conflicts += _conflicts(part.facts, puts)
+                part = following
+        finally:
+            await self._work(parts.close)
         return conflicts
 
     async def _finish_taking(self) -> None:
@@ -220,7 +256,7 @@ class StatementFolder:
         if note is None:
             return
         taking = json.loads(note)
-        if self._copy.exists() and await asyncio.to_thread(self._copy_digest) == taking["sha256"]:
+        if self._copy.exists() and await self._work(self._copy_digest) == taking["sha256"]:
             await self._put(taking["name"])
             return
         lost = Aside(f"statement/{taking['name']}", "copy_lost", "a part was taken, and the copy of the rest is gone")
@@ -257,7 +293,7 @@ class _Part:
     aside: list[Aside]
 
 
-def _parts(copy: Path, digest: str, bank_code: str) -> Iterator[_Part]:
+def _parts(copy: Path, digest: str, bank_code: str) -> Generator[_Part, None, None]:
     """Yield what a judged statement puts into the spool, in parts that hold up nobody for long; at least one part."""
     with copy.open("rb") as source:
         transactions = (each for each in read_transactions(source) if each.counts != "no")

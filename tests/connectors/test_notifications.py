@@ -50,11 +50,14 @@ class Bench:
 
 
 @asynccontextmanager
-async def opened(folder: Path, profile: Profile = PROFILE) -> AsyncIterator[Bench]:
-    async with Spool.open(folder / "spool.sqlite", AUTHOR, clock=lambda: bench.now if bench else NOON) as spool:
-        bench: Bench | None = None
-        key = bank_key().public_key()
-        door = NotificationDoor(spool, profile, key, lambda: bench.now if bench else NOON, CollectorRegistry())
+async def opened(folder: Path, bytes_max: int = 2**30) -> AsyncIterator[Bench]:
+    bench: Bench | None = None
+
+    def clock() -> datetime:
+        return bench.now if bench else NOON
+
+    async with Spool.open(folder / "spool.sqlite", AUTHOR, bytes_max=bytes_max, clock=clock) as spool:
+        door = NotificationDoor(spool, PROFILE, bank_key().public_key(), clock, CollectorRegistry())
         app = FastAPI()
         app.include_router(door.routes())
         async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
@@ -381,11 +384,9 @@ async def test_many_at_once_are_stored_once(bench: Bench) -> None:
 
 
 async def test_5002501_a_full_spool_leaves_the_payment_with_the_bank(tmp_path: Path) -> None:
-    async with opened(tmp_path) as bench:
-        limit = bench.spool._file._bytes_max
-        bench.spool._file._bytes_max = 0
+    async with opened(tmp_path, bytes_max=0) as bench:
         assert code_of(await bench.notify()) == "5002501"
-        bench.spool._file._bytes_max = limit
+    async with opened(tmp_path) as bench:
         assert code_of(await bench.notify()) == "2002500"
 
 
