@@ -29,9 +29,12 @@ from contracts.wire.signature import (
 HUB = "hub"
 HUB_TYPE_PREFIX = "id.tka.hub."
 USE_MESSAGE = "message"
-OUTDATED = frozenset((Code.KEY_REVOKED, Code.KEY_EXPIRED, Code.TYPE_NOT_PERMITTED))
 
 _IS_PARTITION = re.compile(r"0|[1-9][0-9]{0,3}").fullmatch
+
+
+class Outdated(Refusal):
+    """The signer may no longer say this, but perhaps could when the hub took it: only the hub's archive can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,7 @@ class Delivered:
 
 
 def verify(item: StreamItem, registry: Registry, roots: VerifiedRoots, now: datetime) -> Delivered:
-    """Verify signature, envelope, right of the signer, and home stream, as of `now`. Raises Refusal.
-
-    A code in OUTDATED means that the signer may no longer say this, but perhaps could when the hub took it: only the
-    hub's archive can tell.
-    """
+    """Verify signature, envelope, right of the signer, and home stream, as of `now`. Raises Refusal, Outdated."""
     return _verify(item, registry, roots, now)
 
 
@@ -124,11 +123,11 @@ def _check_signer(signature: Signature, envelope: Envelope, registry: Registry, 
     if now is None:
         return participant
     if key.revoked_at is not None:
-        raise Refusal(Code.KEY_REVOKED)
+        raise Outdated(Code.KEY_REVOKED)
     if now >= key.exp:
-        raise Refusal(Code.KEY_EXPIRED)
+        raise Outdated(Code.KEY_EXPIRED)
     if participant.kind != HUB and envelope.type not in participant.publishes:
-        raise Refusal(Code.TYPE_NOT_PERMITTED)
+        raise Outdated(Code.TYPE_NOT_PERMITTED)
     return participant
 
 

@@ -109,11 +109,7 @@ class Spool:
         while self._callers:
             callers = self._callers[:REQUESTS_IN_ONE_COMMIT_MAX]
             del self._callers[: len(callers)]
-            requests = [caller.request for caller in callers]
-            try:
-                results: Sequence[list[Put] | Exception] = await self._run(partial(self._file.put, requests))
-            except Exception as error:  # noqa: BLE001  # Every caller is told: none may take its fact for stored.
-                results = [error] * len(callers)
+            results = await self._put_requests([caller.request for caller in callers])
             for caller, result in zip(callers, results, strict=True):
                 if caller.answer.done():
                     continue
@@ -122,6 +118,16 @@ class Spool:
                 else:
                     caller.answer.set_result(result)
             self.arrived.set()
+
+    async def _put_requests(self, requests: Sequence[PutRequest]) -> Sequence[list[Put] | Exception]:
+        """Commit requests together; if that fails, each alone, so that one bad request spoils no other's fact."""
+        try:
+            return await self._run(partial(self._file.put, requests))
+        except Exception as error:  # noqa: BLE001  # Every caller is told: none may take its fact for stored.
+            if len(requests) == 1:
+                return [error]
+        alone = [await self._put_requests([request]) for request in requests]
+        return [result for results in alone for result in results]
 
     async def waiting(self, limit: int) -> list[Unsigned]:
         """Return the oldest messages that have no signature, in sequence."""

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from connectors.link import failpoint
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock
-from connectors.link.delivery import OUTDATED, Delivered, StreamItem, verify, verify_admitted
+from connectors.link.delivery import Delivered, Outdated, StreamItem, verify, verify_admitted
 from connectors.link.fact import ReceiptEntry
 from connectors.link.fault import FatalFault, HubUnreachable, StreamStopped, TrustFault
 from connectors.link.hub_client import HubClient, StreamRecord
@@ -189,6 +189,9 @@ class StreamReader:
                 await self._note()
                 if not wanted and until is None:
                     return
+                if not wanted and until is not None and page.last < until:
+                    # The relay notes what it has released a moment after the topic has it.
+                    raise HubUnreachable(f"The hub's archive does not reach {until} yet.")
                 if not wanted:
                     raise self._stop(f"the hub's archive has nothing after {self._last}, but the topic does")
 
@@ -236,19 +239,23 @@ class StreamReader:
             return verify_admitted(item, registry, roots)
         try:
             return verify(item, registry, roots, self._around.clock())
-        except Refusal as refusal:
-            if refusal.code not in OUTDATED or not await self._archive_holds(item):
+        except Outdated:
+            if not await self._archive_holds(item):
                 raise
             return verify_admitted(item, registry, roots)
 
     async def _archive_holds(self, item: StreamItem) -> bool:
         """Whether the hub's archive has these bytes at this place: then the signer was good when the hub took them."""
-        try:
+        held: list[bool] = []
+
+        async def ask() -> None:
             page = await self._around.hub.stream(item.topic, item.partition, item.seq - 1, 1)
-        except HubUnreachable as fault:
-            _log.warning("the archive cannot be asked about a record", stream=self._name, why=str(fault))
-            return False
-        return any(record.seq == item.seq and record.value == item.value for record in page.records)
+            if page.last < item.seq:
+                raise HubUnreachable(f"The hub's archive does not reach {item.seq} yet.")
+            held.append(any(record.seq == item.seq and record.value == item.value for record in page.records))
+
+        await keep_trying(f"archive of {self._name}", ask, (HubUnreachable,))
+        return held[-1]
 
     async def _deliver(self, item: StreamItem, delivered: Delivered) -> None:
         if isinstance(delivered.event, Receipt):

@@ -207,7 +207,7 @@ class HubPeer:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         header = json.loads(base64url.decode(token.split(".")[0].encode()) or b"")
         key = next(key for key in (self.world.api, self.world.ministry_api) if key.kid == header["kid"])
-        jwk = key.public.jwk
+        jwk: dict[str, str | list[str]] = dict(key.public.jwk)
         public = ECKey.import_key(jwk) if jwk["kty"] == "EC" else OKPKey.import_key(jwk)
         said = jwt.decode(token, public, algorithms=["ES256", "Ed25519"])
         assert said.header == {"alg": key.alg, "kid": key.kid, "typ": "JWT"}

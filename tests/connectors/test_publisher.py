@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -25,10 +26,11 @@ from tests.connectors.parties import AUTHOR, World, create_topics, eventually, p
 
 ROOT = Path(__file__).resolve().parents[2]
 
-RawRecord = ConsumerRecord[bytes, bytes]
+if TYPE_CHECKING:
+    RawRecord: TypeAlias = ConsumerRecord[bytes, bytes]
 
 
-async def read_topic(bootstrap: str, topic: str, count: int) -> list[RawRecord]:
+async def read_topic(bootstrap: str, topic: str, count: int) -> "list[RawRecord]":
     """Read the first `count` records of a topic's partition 0."""
     place = TopicPartition(topic, 0)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
@@ -47,7 +49,7 @@ async def read_topic(bootstrap: str, topic: str, count: int) -> list[RawRecord]:
     return found
 
 
-def judge(world: World, records: list[RawRecord]) -> list[Admitted]:
+def judge(world: World, records: "list[RawRecord]") -> list[Admitted]:
     """Admit records as the hub does."""
     registry, roots = world.registry(), VerifiedRoots()
     verdicts = [
@@ -172,6 +174,7 @@ async def test_broker_away_leaves_facts_signed_in_the_spool(tmp_path: Path, kafk
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 from connectors.link import failpoint
 from connectors.link.broker import Broker
 from connectors.link.metrics import LinkMetrics

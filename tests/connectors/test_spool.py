@@ -107,6 +107,20 @@ async def test_concurrent_puts_share_commits(tmp_path: Path, monkeypatch: pytest
     assert commits.count("spool.before_put_commit") < 20
 
 
+async def test_one_bad_request_spoils_no_other(tmp_path: Path) -> None:
+    async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
+        good, bad, other = await asyncio.gather(
+            spool.put([payment(1)]),
+            spool.put([payment(2, amount={1, 2})]),
+            spool.put([payment(3)]),
+            return_exceptions=True,
+        )
+        assert isinstance(bad, TypeError)
+        assert not isinstance(good, BaseException)
+        assert not isinstance(other, BaseException)
+        assert [good[0].sequence, other[0].sequence] == [1, 2]
+
+
 async def test_claims_and_notes_belong_to_the_put(tmp_path: Path) -> None:
     clock = Clock()
     async with Spool.open(tmp_path / "spool.sqlite", AUTHOR, clock=clock) as spool:

@@ -292,7 +292,7 @@ async def test_forward_of_a_revoked_key_needs_the_archive(
     world.revoked.add(world.immigration.kid)
     peer.registry = world.signed(1)
     forward = world.forward(1, VISA, world.immigration, IMMIGRATION_SOURCE, "immigration")
-    peer.streams[TOPIC, 0] = [forward] if in_archive else []
+    peer.streams[TOPIC, 0] = [forward] if in_archive else [world.outcome(TOPIC, 1)]
     async with reading(tmp_path, broker, peer) as bench:
         await bench.send(forward)
         if in_archive:
