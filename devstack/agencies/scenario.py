@@ -393,8 +393,14 @@ class _Payer:
         )
 
 
-def _both_channels(payer: _Payer, chapter: str = "noon") -> list[Report]:
-    notified = payer.pay(chapter)
+def _both_channels(payer: _Payer) -> list[Report]:
+    notified = payer.pay()
+    return [notified, payer.repeat(notified, "statement", "noon")]
+
+
+def _early_payment(payer: _Payer) -> list[Report]:
+    # Always the same bank, and another one below, so that each bank has something to tell at dawn.
+    notified = payer.pay("dawn", bank="bri")
     return [notified, payer.repeat(notified, "statement", "noon")]
 
 
@@ -426,8 +432,8 @@ def _wrong_currency(payer: _Payer) -> list[Report]:
 _PAYMENTS: dict[str, Callable[[_Payer], list[Report]]] = {
     "plain": _both_channels,
     "statement_only": lambda payer: [payer.pay(channel="statement")],
-    "early_payment": lambda payer: _both_channels(payer, "dawn"),
-    "out_of_order": lambda payer: [payer.pay(chapter="dawn", channel="statement")],
+    "early_payment": _early_payment,
+    "out_of_order": lambda payer: [payer.pay("dawn", "statement", bank="mandiri")],
     "partial_completed": _partial_completed,
     "partial_only": lambda payer: [payer.pay(amount=payer.bill.amount / 4)],
     "excess": lambda payer: [payer.pay(amount=payer.bill.amount + 50)],

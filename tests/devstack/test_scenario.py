@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from devstack.agencies.reckoning import judge_bill, reckon
 from devstack.agencies.scenario import (
     APPLICATIONS_MIN,
+    BANKS,
     VARIANTS,
     Bill,
     Report,
@@ -55,6 +56,14 @@ def test_smallest_day_plays_every_variant_and_every_outcome(seed: int) -> None:
         "duplicate",
         "reversed",
     }
+
+
+@given(st.integers(0, 10_000))
+def test_each_bank_has_something_to_tell_at_dawn_and_notifies_at_noon(seed: int) -> None:
+    day = write_day(seed, APPLICATIONS_MIN, START)
+    for bank in BANKS:
+        assert day.reports_of(bank, "dawn")
+        assert any(report.channel == "notification" for report in day.reports_of(bank, "noon"))
 
 
 def test_too_small_a_day_is_refused() -> None:
