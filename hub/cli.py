@@ -3,34 +3,11 @@
 import json
 import sys
 from collections.abc import Sequence
-from ssl import SSLError
 
-import asyncpg
 import typer
-from aiokafka.errors import KafkaError
 
-from contracts.errors import EXPLANATIONS, RegistryError
-from contracts.rules.rulebook import RuleSetError
 from hub.commands import examination, quarantine, registry, service
-from hub.commands.terminal import EXIT_CODES, FOUND_WRONG, UNREACHABLE, WRONG_USE, print_fault
-from hub.intake import IntakeFailed
-from hub.registration import ChangeInvalid
-from hub.relay import RelayRefused
-from hub.release import KeyNotOurs
-from hub.settings import SettingsInvalid
-from hub.store.schema import SchemaOutdated
-from hub.topics import KafkaUnreachable, TopicChanged
-from hub.trust import RegistryAbsent
-
-WRONG_SETTINGS = (SettingsInvalid, SchemaOutdated, RegistryAbsent, ChangeInvalid, KeyNotOurs, RuleSetError)
-WRONG_STATE = (RelayRefused, TopicChanged, IntakeFailed)
-REFUSED_LOGIN = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidPasswordError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-)
-OUTAGES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, SSLError, TimeoutError)
+from hub.commands.terminal import EXIT_CODES, print_fault
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,32 +26,15 @@ app.add_typer(registry.topics_app, name="topics")
 app.add_typer(examination.vectors_app, name="vectors")
 
 
-def explain(error: BaseException) -> tuple[int, str] | None:
-    """Return the exit code and the sentence for an error that an operator can act on; None for a defect."""
-    if isinstance(error, RegistryError):
-        meaning = EXPLANATIONS[error.code].meaning_en
-        return WRONG_USE, f"The registry was refused ({error}): {meaning}"
-    if isinstance(error, WRONG_SETTINGS):
-        return WRONG_USE, str(error)
-    if isinstance(error, WRONG_STATE):
-        return FOUND_WRONG, str(error)
-    if isinstance(error, REFUSED_LOGIN):
-        return WRONG_USE, f"The database refuses this user or has no such database ({type(error).__name__})."
-    if isinstance(error, KafkaUnreachable):
-        return UNREACHABLE, str(error)
-    if isinstance(error, KafkaError):
-        return UNREACHABLE, f"Kafka cannot be reached ({type(error).__name__})."
-    if isinstance(error, OUTAGES):
-        return UNREACHABLE, f"The database cannot be reached ({type(error).__name__})."
-    return None
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         app(words, prog_name="hub")
     except Exception as error:
+        # Imported late: it knows the errors of parts that most commands never load.
+        from hub.commands.faults import explain
+
         explained = explain(error)
         if explained is None:
             raise

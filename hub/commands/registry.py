@@ -11,7 +11,7 @@ import typer
 from contracts.errors import Refusal
 from contracts.registry import KeyEntry, Registry
 from contracts.wire.key import PrivateKey
-from hub import registration, topics, trust
+from hub import registration, trust
 from hub.commands.terminal import AsJson, database, print_json, print_line, print_table, wait_for, working
 from hub.registration import Applied, Edit
 from hub.settings import Settings, SettingsInvalid, read_settings
@@ -157,5 +157,8 @@ def apply_topics(as_json: AsJson = False) -> None:
 
 
 async def _create_topics(settings: Settings) -> tuple[list[str], dict[str, Any]]:
+    # Imported late, since Kafka's administration client takes long to load and no other command here needs it.
+    from hub import topics
+
     wanted = dict((await _read_registry(settings)).topics)
     return await topics.create(settings.kafka_bootstrap, settings.topic_prefix, wanted), wanted

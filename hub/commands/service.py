@@ -2,13 +2,18 @@
 
 import typer
 
-from hub import assembly
-from hub.assembly import Part
 from hub.commands.terminal import AsJson, print_json, print_line, wait_for, working
 from hub.settings import read_settings
 from hub.store import schema
 
 app = typer.Typer()
+
+
+def _start(*parts: str) -> None:
+    # Imported late: the other commands need neither web server nor Kafka client, and start in half the time.
+    from hub import assembly
+
+    assembly.run(frozenset(map(assembly.Part, parts)), read_settings())
 
 
 @app.command(epilog="Example: hub migrate")
@@ -26,28 +31,28 @@ def migrate(as_json: AsJson = False) -> None:
 @app.command(epilog="Example: HUB_API_PORT=8080 hub run")
 def run() -> None:
     """Run intake, relay, deadlines and API in one process, for a small installation. Logs go to stderr."""
-    assembly.run(frozenset(Part), read_settings())
+    _start("intake", "relay", "deadlines", "api")
 
 
 @app.command(epilog="Example: METRICS_PORT=9101 hub intake")
 def intake() -> None:
     """Take messages in from Kafka. Several may run and share the partitions."""
-    assembly.run(frozenset({Part.INTAKE}), read_settings())
+    _start("intake")
 
 
 @app.command(epilog="Example: METRICS_PORT=9102 HUB_KEY_FILE=hub.pem hub relay")
 def relay() -> None:
     """Sign and send what goes out. Several may run and share the topics. The only part that holds the hub's key."""
-    assembly.run(frozenset({Part.RELAY}), read_settings())
+    _start("relay")
 
 
 @app.command(epilog="Example: METRICS_PORT=9103 hub deadlines")
 def deadlines() -> None:
     """Watch the clocks: deferred messages, timers, heartbeats. Of several, one acts and the others stand by."""
-    assembly.run(frozenset({Part.DEADLINES}), read_settings())
+    _start("deadlines")
 
 
 @app.command(epilog="Example: HUB_API_PORT=8080 hub api")
 def api() -> None:
     """Serve the participants' machines over HTTP. Several may run behind a balancer."""
-    assembly.run(frozenset({Part.API}), read_settings())
+    _start("api")

@@ -1,0 +1,330 @@
+"""The command as an operator runs it: in a process of its own, with the environment as its only settings."""
+
+import asyncio
+import json
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_fixed
+from typer.testing import CliRunner
+
+from contracts.registry import Registry
+from contracts.wire.key import PrivateKey, PublicKey
+from hub.cli import app, main
+from hub.commands.terminal import EXIT_CODES
+from tests.hub.exchange import Bank
+
+REPOSITORY = Path(__file__).parents[2]
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
+PATIENCE_S = 60
+FULL_HELP = [
+    [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["case", "show"],
+    ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
+    ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["topics", "apply"], ["vectors", "run"],
+]  # fmt: skip
+
+
+@dataclass
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed as JSON."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Operator:
+    """Someone with a folder and an environment, who runs commands."""
+
+    folder: Path
+    settings: dict[str, str]
+    capture: pytest.CaptureFixture[str]
+
+    def hub(self, *words: str) -> Answer:
+        """Run one command to its end, in this process for the sake of speed."""
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        shown = self.capture.readouterr()
+        return Answer(int(ended.value.code or 0), shown.out, shown.err)
+
+    def process(self, *words: str, **settings: str) -> Answer:
+        """Run one command to its end, in a process of its own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "hub.cli", *words],
+            cwd=self.folder,
+            env=ENVIRONMENT | self.settings | settings,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start one command that goes on."""
+        with (self.folder / "log").open("w") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "hub.cli", *words],
+                cwd=self.folder,
+                env=ENVIRONMENT | self.settings,
+                stderr=log,
+                text=True,
+            )
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Return what `condition` gives once that is something; a server that is not up yet counts as nothing."""
+    nothing = retry_if_result(lambda found: not found) | retry_if_exception_type(httpx.TransportError)
+    return Retrying(stop=stop_after_delay(PATIENCE_S), wait=wait_fixed(0.1), retry=nothing)(condition)
+
+
+@pytest.fixture
+def operator(
+    tmp_path: Path,
+    database: str,
+    kafka: str,
+    topic_prefix: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Operator:
+    """Give an operator with a root key, a hub key, and an empty database."""
+    settings = {
+        "DATABASE_URL": database,
+        "KAFKA_BOOTSTRAP": kafka,
+        "TOPIC_PREFIX": topic_prefix,
+        "TRUST_ROOT_FILE": "root.pem.pub.json",
+        "HUB_KEY_FILE": "hub.pem",
+        "HUB_API_PORT": "0",
+        "HUB_API_URL": "https://hub.example",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    operator = Operator(tmp_path, settings, capsys)
+    operator.hub("keys", "new", "--out", "root.pem")
+    operator.hub("keys", "new", "--out", "hub.pem", "--alg", "ES256")
+    return operator
+
+
+def write_first(folder: Path, bank: Bank) -> None:
+    """Write the file for the first registry."""
+    hub_jwk = json.loads((folder / "hub.pem.pub.json").read_text())
+    first = {
+        "settings": {"environment": "demo", "log_origin": "hub.example/demo"},
+        "participants": [
+            {"id": "hub", "kind": "hub", "sources": ["https://hub.example/tka"], "keys": [{"jwk": hub_jwk}]},
+            {
+                "id": "bri",
+                "kind": "bank",
+                "bank_code": "002",
+                "sources": ["https://bri.example/tka"],
+                "keys": [{"jwk": bank.key.public.jwk}],
+                "publishes": ["id.tka.bank.payment.received.v1"],
+            },
+        ],
+    }
+    (folder / "first.json").write_text(json.dumps(first))
+
+
+@pytest.fixture
+def bank() -> Bank:
+    """Give a bank that signs."""
+    return Bank("bri")
+
+
+@pytest.fixture
+def installed(operator: Operator, bank: Bank) -> Operator:
+    """Give an operator whose database is migrated, with a registry and topics."""
+    write_first(operator.folder, bank)
+    assert operator.hub("migrate").code == 0
+    assert operator.hub("participants", "add", "first.json", "--root-key", "root.pem").code == 0
+    assert operator.hub("topics", "apply").code == 0
+    return operator
+
+
+@pytest.mark.parametrize("words", FULL_HELP, ids=" ".join)
+def test_every_command_has_help_with_an_example(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0
+    example = " ".join(shown.output.split()).partition("Example: ")[2]
+    assert f"hub {' '.join(words)}".strip() in example
+
+
+def test_the_exit_codes_are_documented() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "400", "TERM": "dumb"})
+    assert EXIT_CODES in " ".join(shown.output.split())
+
+
+def test_a_new_key_is_private_and_never_overwrites(operator: Operator) -> None:
+    made = operator.hub("keys", "new", "--out", "bank.pem", "--alg", "ES256")
+    file = operator.folder / "bank.pem"
+    private, public = PrivateKey.from_pem(file.read_bytes()), PublicKey.from_jwk(made.json)
+    assert (private.kid, private.alg) == (public.kid, "ES256")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads((operator.folder / "bank.pem.pub.json").read_text()) == made.json
+    again = operator.hub("keys", "new", "--out", "bank.pem")
+    assert (again.code, PrivateKey.from_pem(file.read_bytes()).kid) == (2, private.kid)
+    assert "exists already" in again.err
+
+
+def test_from_an_empty_database_to_a_registry(installed: Operator, bank: Bank) -> None:
+    listed = installed.hub("participants", "list", "--json").json
+    assert [party["id"] for party in listed["participants"]] == ["hub", "bri"]
+    assert bank.key.kid in installed.hub("participants", "list").out
+    assert installed.hub("topics", "apply", "--json").json["created"] == []
+    revoked = installed.hub("participants", "revoke-key", bank.key.kid, "--root-key", "root.pem", "--json")
+    assert (revoked.code, revoked.json["version"], revoked.json["leaves"]) == (0, 2, 2)
+    assert "revoked" in installed.hub("participants", "list").out
+    again = installed.hub("participants", "revoke-key", bank.key.kid, "--root-key", "root.pem")
+    assert (again.code, again.err.strip()) == (2, "This key is revoked already.")
+    assert installed.hub("fsck").out.startswith("Everything that was folded again equals")
+    assert installed.hub("fsck", "--json").json == {"findings": []}
+    assert installed.hub("quarantine", "list", "--json").json == []
+    assert installed.hub("case", "show", "NONE").code == 1
+
+
+def test_wrong_settings_are_told_in_one_sentence(operator: Operator) -> None:
+    (operator.folder / "no.json").write_text("{")
+    nowhere = "postgresql://postgres@127.0.0.1:1/none"
+    for code, words, command, settings in (
+        (2, "DATABASE_URL", ["fsck"], {"DATABASE_URL": ""}),
+        (2, "HUB_API_PORT", ["api"], {"HUB_API_PORT": "99999"}),
+        (2, "was never migrated: run `hub migrate`", ["run"], {}),
+        (2, "TRUST_ROOT_FILE cannot be used: no such file", ["run"], {"TRUST_ROOT_FILE": "none.json"}),
+        (2, "TRUST_ROOT_FILE cannot be used: it does not hold", ["run"], {"TRUST_ROOT_FILE": "no.json"}),
+        (3, "database cannot be reached", ["migrate"], {"DATABASE_URL": nowhere}),
+        (3, "database cannot be reached", ["api"], {"DATABASE_URL": nowhere}),
+    ):
+        answer = operator.process(*command, **settings)
+        assert (answer.code, words in " ".join(answer.err.split())) == (code, True), answer
+
+
+def test_wrong_use_is_told_in_one_sentence(operator: Operator) -> None:
+    (operator.folder / "open.pem").write_bytes((operator.folder / "root.pem").read_bytes())
+    (operator.folder / "open.pem").chmod(0o644)
+    (operator.folder / "no.json").write_text("{")
+    for words, command in (
+        ("was never migrated: run `hub migrate`", ["fsck"]),
+        ("--root-key can be read by others", ["participants", "revoke-key", "x", "--root-key", "open.pem"]),
+        ("no.json cannot be read as JSON", ["participants", "add", "no.json", "--root-key", "root.pem"]),
+        ("--alg must be", ["keys", "new", "--out", "x.pem", "--alg", "RS256"]),
+        ("No such command", ["dance"]),
+        ("cannot be read as vectors", ["vectors", "run", "no.json"]),
+    ):
+        answer = operator.hub(*command)
+        assert (answer.code, words in " ".join(answer.err.split())) == (2, True), answer
+
+
+def test_errors_of_a_migrated_hub_are_told_in_one_sentence(operator: Operator, bank: Bank) -> None:
+    operator.hub("migrate")
+    assert "There is no registry yet" in operator.process("run").err
+    write_first(operator.folder, bank)
+    operator.hub("participants", "add", "first.json", "--root-key", "root.pem")
+    unreachable = operator.process("relay", KAFKA_BOOTSTRAP="127.0.0.1:1")
+    assert (unreachable.code, unreachable.err.startswith("Kafka cannot be reached: ")) == (3, True), unreachable
+    stranger = operator.process("relay", HUB_KEY_FILE="root.pem")
+    assert (stranger.code, "does not list the key in HUB_KEY_FILE" in stranger.err) == (2, True)
+    assert "KAFKA_BOOTSTRAP is not set" in operator.process("intake", KAFKA_BOOTSTRAP="").err
+    bad = operator.folder / "bad.json"
+    bad.write_text(json.dumps({"id": "kpk", "kind": "police"}))
+    refused = operator.hub("participants", "add", "bad.json", "--root-key", "root.pem", "--json")
+    assert (refused.code, json.loads(refused.err)["exit_code"]) == (2, 2)
+    assert "registry_malformed" in refused.err
+
+
+def test_vectors_come_out_as_they_say(operator: Operator) -> None:
+    file = REPOSITORY / "contracts" / "vectors" / "signature.json"
+    answer = operator.hub("vectors", "run", str(file))
+    verdicts = [json.loads(line) for line in answer.out.splitlines()]
+    expected = [{"name": vector["name"], "verdict": vector["expect"]} for vector in json.loads(file.read_text())]
+    assert answer.code == 0
+    assert [{"name": found["name"], "verdict": found["verdict"]} for found in verdicts] == expected
+    assert all((found["code"] is None) == (found["verdict"] == "accept") for found in verdicts)
+    wrong = operator.folder / "wrong.json"
+    wrong.write_text(json.dumps([json.loads(file.read_text())[0] | {"expect": "refuse"}]))
+    assert operator.hub("vectors", "run", str(wrong)).code == 1
+
+
+@pytest.fixture
+def running(installed: Operator) -> Iterator["tuple[subprocess.Popen[str], str]"]:
+    """Give `hub run` and the address of its API; the process has ended afterwards."""
+    process = installed.start("run")
+    try:
+        yield process, until(lambda: _find_address(installed.folder / "log"))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _find_address(file: Path) -> str | None:
+    for line in file.read_text().splitlines():
+        event = json.loads(line)
+        if event.get("event") == "api.listening":
+            return f"http://127.0.0.1:{event['port']}"
+    return None
+
+
+def test_one_process_takes_in_sends_out_and_ends_gently(
+    installed: Operator, running: "tuple[subprocess.Popen[str], str]", bank: Bank
+) -> None:
+    process, address = running
+    ready = until(lambda: (found := httpx.get(f"{address}/readyz")).status_code == 200 and found.json())
+    assert ready == {"status": "ok", "problems": {}}
+    root = PublicKey.from_jwk(json.loads((installed.folder / "root.pem.pub.json").read_text()))
+    assert Registry.read(httpx.get(f"{address}/api/v1/registry").content, root).version == 1
+    receipts = asyncio.run(_send_and_hear(installed, bank))
+    assert [entry["id"] for entry in receipts["accepted"]] != []
+    assert [entry["code"] for entry in receipts["refused"]] == ["data_invalid"]
+    assert "hub_relay_messages_total" in httpx.get(f"{address}/metrics").text
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    log = (installed.folder / "log").read_text()
+    assert json.loads(log.splitlines()[-1])["event"] == "hub.stopped"
+    assert "Traceback" not in log
+    (parked,) = installed.hub("quarantine", "list", "--json").json
+    shown = installed.hub("quarantine", "show", str(parked["id"]), "--json").json
+    assert (shown["code"], shown["fault"]) == ("data_invalid", "sender")
+    assert shown["remedy"]
+    assert not {"value", "key", "headers"} & shown.keys()
+    resent = installed.hub("quarantine", "resend", str(parked["id"]), "--reason", "to see")
+    assert (resent.code, "It is still refused: data_invalid" in resent.err) == (1, True)
+    assert installed.hub("fsck").code == 0
+
+
+async def _send_and_hear(operator: Operator, bank: Bank) -> dict[str, list[dict[str, Any]]]:
+    """Publish one good and one bad payment as the bank, and return what its receipts say."""
+    bootstrap, prefix = operator.settings["KAFKA_BOOTSTRAP"], operator.settings["TOPIC_PREFIX"]
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        for record in (bank.sign(bank.paid()), bank.sign(bank.paid(amount="1.5"))):
+            headers = [(name, raw) for name, raw in record.headers if raw is not None]
+            await producer.send_and_wait(f"{prefix}from.bri", record.value, record.key, headers=headers)
+    consumer = AIOKafkaConsumer(
+        f"{prefix}to.bri",
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
+    heard: dict[str, list[dict[str, Any]]] = {"accepted": [], "refused": []}
+    async with asyncio.timeout(PATIENCE_S), consumer:
+        while not (heard["accepted"] and heard["refused"]):
+            event = json.loads((await consumer.getone()).value)
+            if event["type"] == "id.tka.hub.receipt.v1":
+                for kind, entries in heard.items():
+                    entries += event["data"][kind]
+    return heard
