@@ -15,6 +15,7 @@ from tests.faults.observation import Lag, Observer
 from tests.faults.rig import EVERYTHING, LIMITS, Rig, create_register, open_rig
 
 SETTLE_LIMIT_S = 60.0
+NOTHING: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass
@@ -26,11 +27,11 @@ class Exchange:
     observer: Observer
     background: Background
 
-    def begin(self, *, but: Sequence[str] = ()) -> None:
-        """Start every process (`but` those) and wait until they serve."""
-        names = [name for name in EVERYTHING if name not in but]
-        self.rig.start(*names)
-        self.rig.wait_ready(*names)
+    def begin(self, *, replacing: Mapping[str, Sequence[str]] = NOTHING) -> None:
+        """Start every process and wait until they serve. `replacing`: rules of FAULT_REPLACE by process."""
+        for name in EVERYTHING:
+            self.rig.start(name, replacing=replacing.get(name, ()))
+        self.rig.wait_ready(*EVERYTHING)
 
     def load(self, applications: int) -> "list[Future[None]]":
         """Begin to tell so many new applications, beside repeats and what must be refused."""

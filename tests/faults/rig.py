@@ -3,7 +3,9 @@
 Every process runs under `tests.faults.armed`. The agencies' own systems are the test's (see `natives`).
 """
 
+import asyncio
 import json
+import re
 import secrets
 import signal
 import subprocess
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -20,10 +23,14 @@ from typing import Any
 import asyncpg
 import httpx
 
+from contracts.wire.key import PrivateKey
 from devstack.demonstration.cast import Cast, Services, call_cast, hub_environment, process_commands
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from devstack.processes import Child, Children
+from hub import registration, topics
+from hub.store.database import Database
+from hub.store.schema import migrate
 from tests.faults.armed import write_order
 from tests.faults.background import NotReached, wait_until
 
@@ -200,12 +207,30 @@ class Rig:
             raise AssertionError(f"hub {' '.join(arguments)} failed with {done.returncode}: {done.stderr}{done.stdout}")
         return done.stdout
 
-    def set_up(self) -> None:
-        """Migrate the database, put the registry in force, create the topics."""
-        self.must_run_hub("migrate")
-        registry = str(self.cast.folder / "registry.json")
-        self.must_run_hub("participants", "add", registry, "--root-key", str(self.cast.root.file))
-        self.must_run_hub("topics", "apply")
+    async def set_up(self) -> None:
+        """Migrate the database, put the registry in force, create the topics: what three commands of the hub do."""
+        services = self.cast.services
+        await migrate(services.database_url)
+        given = json.loads((self.cast.folder / "registry.json").read_text())
+        await self.change_registry(given)
+        wanted = given["settings"]["topics"]
+        await topics.create(services.bootstrap, services.topic_prefix, wanted)
+
+    async def change_registry(self, given: object) -> None:
+        """Put the next version of the registry in force, with what is given in it."""
+        database = await Database.open(self.cast.services.database_url, size=1)
+        try:
+            root = PrivateKey.from_pem(self.cast.root.file.read_bytes())
+            now = datetime.now(UTC)
+            edit = registration.add_participants(given, now)
+            await registration.apply(database, edit, root, root.public, now)
+        finally:
+            await database.close()
+
+    def read_figure(self, name: str, figure: str) -> float:
+        """Return the sum of one of a process' figures over all of its labels."""
+        text = httpx.get(self.url(name) + "/metrics", timeout=REQUEST_LIMIT_S).text
+        return sum(float(found) for found in re.findall(rf"^{figure}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
 
     def read_logs(self) -> dict[str, str]:
         """Return everything that the processes have printed, by file."""
@@ -246,7 +271,7 @@ def open_rig(
     children = Children(home / "logs")
     rig = Rig(cast, children, kafka, postgres)
     try:
-        rig.set_up()
+        asyncio.run(rig.set_up())
         yield rig
     finally:
         for child in children.list_alive():
