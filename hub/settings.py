@@ -15,17 +15,40 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    database_url: str = Field(min_length=1)
-    kafka_bootstrap: str = ""
-    topic_prefix: str = ""
-    trust_root_file: Path | None = None
-    hub_key_file: Path | None = None
-    hub_api_host: str = "127.0.0.1"
-    hub_api_port: int = Field(default=8080, ge=0, le=65_535)
-    hub_api_url: str = "http://127.0.0.1:8080"
-    metrics_port: int = Field(default=0, ge=0, le=65_535)
-    intake_batch_size: int = Field(default=500, ge=1, le=5_000)
-    database_pool_size: int = Field(default=8, ge=1, le=100)
+    database_url: str = Field(
+        min_length=1, description="The hub's PostgreSQL database, as postgresql://user:password@host:port/name."
+    )
+    kafka_bootstrap: str = Field(
+        default="", description="The brokers, as host:port, separated by commas. Every part but the API needs it."
+    )
+    topic_prefix: str = Field(
+        default="", description="What stands before every topic's name on the cluster. Never part of what is signed."
+    )
+    trust_root_file: Path | None = Field(
+        default=None, description="The root's public key (a JWK in JSON), which signs the registry. Needed to run."
+    )
+    hub_key_file: Path | None = Field(
+        default=None,
+        description="The hub's private message key (PKCS#8 PEM, mode 0600). The relay needs it; give it to no other.",
+    )
+    hub_api_host: str = Field(default="127.0.0.1", description="The address on which API and metrics are served.")
+    hub_api_port: int = Field(default=8080, ge=0, le=65_535, description="The API's port.")
+    hub_api_url: str = Field(
+        default="http://127.0.0.1:8080",
+        description="The API's address as participants write it: the audience that their assertions must name.",
+    )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Where /healthz, /readyz and /metrics are served beside the API; 0 serves them nowhere.",
+    )
+    intake_batch_size: int = Field(
+        default=500, ge=1, le=5_000, description="The most messages that the intake takes in one transaction."
+    )
+    database_pool_size: int = Field(
+        default=8, ge=1, le=100, description="The most connections to the database that one process holds."
+    )
 
 
 def read_settings() -> Settings:

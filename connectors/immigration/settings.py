@@ -6,8 +6,14 @@ from connectors.link.settings import ConnectorSettings
 
 
 class ImmigrationSettings(ConnectorSettings):
-    """`freshness_limit_s` is the age from which the feed is stale; unset, three heartbeats of the registry."""
+    """The settings of every connector, and the visa system's."""
 
-    visa_system_url: str = Field(pattern=r"^https?://[^/]")
-    answers_poll_s: float = Field(default=0.5, gt=0)
-    freshness_limit_s: float | None = Field(default=None, gt=0)
+    visa_system_url: str = Field(pattern=r"^https?://[^/]", description="The visa system's HTTP address.")
+    answers_poll_s: float = Field(
+        default=0.5, gt=0, description="How long to wait before asking the visa system for answers again, in seconds."
+    )
+    freshness_limit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="The age in seconds from which the feed counts as stale; unset, three heartbeats of the registry.",
+    )

@@ -19,20 +19,37 @@ class ConnectorSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    participant: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
-    source_uri: str = Field(min_length=1, max_length=256)
-    key_file: Path
-    api_key_file: Path
-    hub_api_url: str = Field(pattern=r"^https?://[^/]")
-    kafka_bootstrap: str = Field(min_length=1)
-    topic_prefix: str = ""
-    trust_root_file: Path
-    spool_dir: Path
-    spool_bytes_max: int = Field(default=SPOOL_BYTES_MAX_DEFAULT, ge=4 * 1024**2)
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(default=0, ge=0, le=65_535)
-    registry_refresh_s: float = Field(default=15.0, gt=0)
-    expiry_days: int = Field(default=90, ge=1, le=366)
+    participant: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]{0,31}$", description="This agency's id in the registry, for example `bri`."
+    )
+    source_uri: str = Field(
+        min_length=1, max_length=256, description="The `source` of its events, which the registry must give to it."
+    )
+    key_file: Path = Field(description="The private key that signs messages (PKCS#8 PEM, mode 0600).")
+    api_key_file: Path = Field(description="The private key that signs calls to the hub's API (PKCS#8 PEM, mode 0600).")
+    hub_api_url: str = Field(
+        pattern=r"^https?://[^/]", description="The hub's API, exactly as the operator of the exchange gives it."
+    )
+    kafka_bootstrap: str = Field(min_length=1, description="The brokers, as host:port, separated by commas.")
+    topic_prefix: str = Field(default="", description="What the operator put before every topic's name on the cluster.")
+    trust_root_file: Path = Field(description="The root's public key (a JWK in JSON), had from the operator by hand.")
+    spool_dir: Path = Field(
+        description="A folder of this connector alone, on a disk that lasts: it holds what is not receipted yet."
+    )
+    spool_bytes_max: int = Field(
+        default=SPOOL_BYTES_MAX_DEFAULT, ge=4 * 1024**2, description="The spool's limit in bytes. At it, facts wait."
+    )
+    http_host: str = Field(default="127.0.0.1", description="The address on which the connector's HTTP door is served.")
+    http_port: int = Field(default=0, ge=0, le=65_535, description="The door's port; 0 takes a free one and logs it.")
+    registry_refresh_s: float = Field(
+        default=15.0, gt=0, description="How often the registry is asked for again, in seconds."
+    )
+    expiry_days: int = Field(
+        default=90,
+        ge=1,
+        le=366,
+        description="For how many days a message may travel, at most the registry's `expiry_days_max`.",
+    )
 
     @property
     def spool_file(self) -> Path:

@@ -17,7 +17,10 @@ from connectors.ministry.outbox import open_register
 class MinistrySettings(ConnectorSettings):
     """The settings of every connector, and where the permit register is."""
 
-    register_url: str = Field(pattern=r"^postgres(ql)?://")
+    register_url: str = Field(
+        pattern=r"^postgres(ql)?://",
+        description="The permit register's database, under a role that may read the outbox and write outcomes only.",
+    )
 
 
 def join_register(settings: MinistrySettings) -> Join:

@@ -6,10 +6,14 @@ SNAP_PARTNER_ID, STATEMENT_DIR, ACCOUNT.
 
 import http.client
 import os
+import secrets
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
+from devstack.agencies.door import Answer
 from devstack.agencies.part import Book, Casting, play
 from devstack.agencies.scenario import Report
 from devstack.agencies.snap import Sender, write_call
@@ -72,6 +76,20 @@ class Bank:
             time.sleep(RETRY_PAUSE_S)
         self._book.note("undelivered", report.key)
 
+    def take_money(self, query: dict[str, str], body: Any) -> Answer:
+        """Take money that somebody at the door pays now, and notify it like any other."""
+        match body:
+            case {"billing_code": str(code), "amount": str(amount), "currency": str(currency)}:
+                key, reference = secrets.token_hex(8), secrets.token_hex(6).upper()
+                report = Report(
+                    *(self._name, "door", "notification", datetime.now(UTC), code, Decimal(amount), currency),
+                    *(reference, secrets.token_hex(8).upper(), key),
+                )
+                self._notify(report)
+                told = self._book.find("told", key) is not None
+                return 201 if told else 502, {"payment_request_id": key, "told_to_the_exchange": told}
+        return 400, {"error": "a payment is an object of billing_code, amount and currency, all of them text"}
+
     def _send_forged_call(self) -> None:
         """A call under the bank's name whose signature belongs to other content must be turned away."""
         call = write_call(
@@ -123,7 +141,7 @@ def run() -> None:
     )
     folder = Path(os.environ["STATEMENT_DIR"])
     bank = Bank(os.environ["BANK"], casting, book, sender, folder, os.environ["ACCOUNT"])
-    play(casting, book, bank.perform, {})
+    play(casting, book, bank.perform, {("POST", "/payments"): bank.take_money})
 
 
 if __name__ == "__main__":

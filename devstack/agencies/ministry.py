@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from devstack.agencies.door import Answer
 from devstack.agencies.part import Book, Casting, play
 from devstack.agencies.scenario import Application, Row, describe_file
 
@@ -119,6 +120,12 @@ class Register:
         known = self._day.applications.get(number)
         return known.submitted_on if known is not None else None
 
+    async def enter(self, kind: str, application: str, payload: dict[str, Any]) -> int:
+        """Put a row that somebody at the door dictates in the outbox, sound or not, and return its id."""
+        row = Row(f"{application}#{kind}", "door", datetime.now(UTC), kind, application, payload)
+        async with self._pool.acquire() as connection:
+            return await _put_in_outbox(connection, row)
+
     async def answer_questions(self) -> None:
         """Answer what Immigration asks, as it appears among the outcomes, until cancelled."""
         while True:
@@ -138,11 +145,12 @@ def find_slow_place(rows: Sequence[Row]) -> int | None:
     return None
 
 
-async def _put_in_outbox(connection: "Connection", row: Row) -> None:
-    await connection.execute(
-        "INSERT INTO register.outbox (at, kind, application_number, payload) VALUES ($1, $2, $3, $4)",
+async def _put_in_outbox(connection: "Connection", row: Row) -> int:
+    number: int = await connection.fetchval(
+        "INSERT INTO register.outbox (at, kind, application_number, payload) VALUES ($1, $2, $3, $4) RETURNING id",
         *(row.at, row.kind, row.application, json.dumps(row.payload)),
     )
+    return number
 
 
 def _answer(application: Application, question: dict[str, Any]) -> Row:
@@ -183,7 +191,14 @@ def run() -> None:
     def perform(chapter: str) -> None:
         asyncio.run_coroutine_threadsafe(register.write_chapter(chapter), loop).result()
 
-    play(casting, book, perform, {})
+    def enter(query: dict[str, str], body: Any) -> Answer:
+        match body:
+            case {"kind": str(kind), "application": str(application), "payload": dict(payload)}:
+                entering = register.enter(kind, application, payload)
+                return 201, {"row": asyncio.run_coroutine_threadsafe(entering, loop).result()}
+        return 400, {"error": "a row is an object of kind, application and payload"}
+
+    play(casting, book, perform, {("POST", "/rows"): enter})
 
 
 if __name__ == "__main__":
