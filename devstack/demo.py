@@ -29,7 +29,7 @@ from devstack.demonstration.cast import Cast, call_cast, provide_services, write
 from devstack.demonstration.observation import Tables, Watcher
 from devstack.demonstration.performance import Performance
 from devstack.demonstration.progress import Progress
-from devstack.demonstration.remains import find_running, is_running, take_down, write_state
+from devstack.demonstration.remains import find_running, is_running, is_service, take_down, write_state
 from devstack.demonstration.stage import Stage
 from devstack.demonstration.troubles import Ledger, SecondHand
 from devstack.kafka import start_kafka
@@ -131,8 +131,7 @@ def _set_up_stack(console: Console, keep: bool) -> Iterator[Stack]:
 
 def _close(run: Run, stack: Stack | None) -> None:
     """End the exchange's processes, all at once since each takes a moment, and only then the services under them."""
-    services = {"postgres", *(f"kafka-{number}" for number in range(1, 4))}
-    exchange = [child for child in run.children.list_alive() if child.name not in services]
+    exchange = [child for child in run.children.list_alive() if not is_service(child.name)]
     for child in exchange:
         child.send(signal.SIGTERM)
     for child in exchange:

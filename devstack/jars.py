@@ -14,11 +14,11 @@ import platformdirs
 from devstack.processes import StackError
 
 KAFKA_VERSION = "4.3.1"
-ENDPOINT = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}"
+# The broker, and the binding without which it logs nothing. Resolved apart: together the tool picks older versions.
+ENDPOINTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4")
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
 JAVA_VERSION_MIN = 17
 JAVA_TIMEOUT_S = 20
-HASH_FILE_BYTES_MAX = 64 * 1024 * 1024
 
 
 def fetch_jars() -> Path:
@@ -26,7 +26,7 @@ def fetch_jars() -> Path:
 
     Raises StackError if they cannot be fetched or one is not what the lock says.
     """
-    folder = _cache_folder() / f"kafka-{KAFKA_VERSION}"
+    folder = _cache_folder() / f"kafka-{KAFKA_VERSION}-{_name_lock()}"
     if not folder.is_dir():
         _fill(folder)
     check_jars(folder)
@@ -72,12 +72,13 @@ def _fill(folder: Path) -> None:
     """Fetch into a folder beside the real one and rename it, so that a broken download never looks finished."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        fetched = _run_jgo(Path(scratch))
         arriving = Path(scratch) / "jars"
         arriving.mkdir()
-        # The broker's class path is both folders, whatever the tool's own class path says.
-        for jar in [*fetched.glob("jars/*.jar"), *fetched.glob("modules/*.jar")]:
-            shutil.copyfile(jar, arriving / jar.name)
+        for endpoint in ENDPOINTS:
+            fetched = _run_jgo(endpoint, Path(scratch))
+            # The broker's class path is both folders, whatever the tool's own class path says.
+            for jar in [*fetched.glob("jars/*.jar"), *fetched.glob("modules/*.jar")]:
+                shutil.copyfile(jar, arriving / jar.name)
         check_jars(arriving)
         try:
             arriving.rename(folder)
@@ -87,16 +88,21 @@ def _fill(folder: Path) -> None:
                 raise
 
 
-def _run_jgo(scratch: Path) -> Path:
+def _run_jgo(endpoint: str, scratch: Path) -> Path:
     """Resolve and download in a process of its own, since the tool prints and warns as it likes."""
     script = "import jgo, sys, pathlib; print(jgo.build(sys.argv[1], cache_dir=pathlib.Path(sys.argv[2])).path)"
-    command = [sys.executable, "-c", script, ENDPOINT, str(scratch)]
+    command = [sys.executable, "-c", script, endpoint, str(scratch)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise StackError(f"The Kafka broker ({ENDPOINT}) could not be fetched: {reason}")
+        raise StackError(f"The Kafka broker ({endpoint}) could not be fetched: {reason}")
     return Path(done.stdout.strip().splitlines()[-1])
 
 
 def _cache_folder() -> Path:
     return Path(os.environ.get("TKADEV_CACHE") or platformdirs.user_cache_path("tka-exchange-hub"))
+
+
+def _name_lock() -> str:
+    """A name for the lock's content, so that another lock gets a folder of its own."""
+    return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:8]

@@ -33,7 +33,7 @@ REQUEST_TIMEOUT_MS = 10_000
 FORMAT_TIMEOUT_S = 60
 OFFSETS_RETENTION_MINUTES = 10 * 365 * 24 * 60
 # Shorter than the defaults, so that a test of a killed leader need not wait for 9 s.
-BROKER_SESSION_TIMEOUT_MS = 4_000
+BROKER_SESSION_TIMEOUT_MS = 6_000
 BROKER_HEARTBEAT_MS = 1_000
 CLEANER_BUFFER_BYTES = 16 * 1024 * 1024
 SHORT_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")

@@ -59,6 +59,10 @@ class Child:
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Ask the process to end, insist with SIGKILL after `timeout_s`, and return the exit code."""
         self.send(number)
+        return self.wait_or_kill(timeout_s)
+
+    def wait_or_kill(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Wait for an end that was asked for, insist with SIGKILL, and return the exit code."""
         try:
             return self.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -151,9 +155,11 @@ class Children:
         return [child for child in self._children if child.is_alive()]
 
     def stop_all(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Stop every child, the last started first."""
+        """Ask every child to end, the last started first, then wait for each, since they need not wait in turn."""
+        for child in reversed(self._children):
+            child.send(signal.SIGTERM)
         while self._children:
-            self._children.pop().stop(timeout_s=timeout_s)
+            self._children.pop().wait_or_kill(timeout_s)
 
     def write_record(self, path: Path) -> None:
         """Note the running children in a JSON file, each with its start time, since a pid alone may be reused."""

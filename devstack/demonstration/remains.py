@@ -1,7 +1,9 @@
 """What a kept demo leaves behind: which processes run, how to end them, and what to remove."""
 
+import contextlib
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import psutil
 from devstack.choice import Choice
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
-from devstack.processes import Children, stop_recorded
+from devstack.processes import Children
 from devstack.stack import Stack
 
 PROCESSES, STATE = "processes.json", "state.json"
+POSTGRES, KAFKA = "postgres", "kafka-"
+STOP_LIMIT_S = 10.0
 
 
 def write_state(folder: Path, stack: Stack) -> None:
@@ -56,12 +60,39 @@ def take_down(folder: Path) -> str:
     if not state_file.exists():
         return "No demo was kept, so there is nothing to end."
     state = json.loads(state_file.read_text())
-    stopped = stop_recorded(processes_file)
+    stopped = _end_processes(json.loads(processes_file.read_text()))
     _remove(state)
     shutil.rmtree(state["folder"], ignore_errors=True)
     for file in (state_file, processes_file):
         file.unlink()
     return f"Ended: {', '.join(stopped) or 'nothing was running any more'}."
+
+
+def _end_processes(rows: list[dict[str, Any]]) -> list[str]:
+    """End what still runs, the exchange first, and return the names."""
+    running = {row["name"]: psutil.Process(row["pid"]) for row in rows if _is_same(row["pid"], row["started_at_s"])}
+    exchange = [process for name, process in running.items() if not is_service(name)]
+    _end(exchange, signal.SIGTERM)
+    # The services without ceremony, as at the end of a demo that is not kept: their data goes too.
+    _end([process for name, process in running.items() if name.startswith(KAFKA)], signal.SIGKILL)
+    _end([process for name, process in running.items() if name == POSTGRES], signal.SIGQUIT)
+    return list(running)
+
+
+def _end(processes: list[psutil.Process], number: signal.Signals) -> None:
+    """Signal all at once, since each takes a moment to end, and insist after a while."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+    _, alive = psutil.wait_procs(processes, timeout=STOP_LIMIT_S)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=STOP_LIMIT_S)
+
+
+def is_service(name: str) -> bool:
+    """Whether a process is one of the services under the exchange."""
+    return name == POSTGRES or name.startswith(KAFKA)
 
 
 def _remove(state: dict[str, Any]) -> None:
