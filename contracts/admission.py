@@ -6,8 +6,8 @@
 say it, here and now?". Whether it was said before (duplicate, equivocation) is for who remembers.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from contracts.errors import EXPLANATIONS, Code, Refusal
 from contracts.events import EVENTS, EventData, dataschema_of, read_event
@@ -20,8 +20,7 @@ from contracts.wire.signature import Signature, VerifiedRoots, check_statement, 
 FROM_PREFIX = "from."
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A record whose signer may say what it says. `participant` is the signer."""
 
     record: Record
@@ -31,8 +30,7 @@ class Admitted:
     signature: Signature
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A record that is not accepted, ever. `participant` is known only when its signature verified."""
 
     record: Record
@@ -42,8 +40,7 @@ class Refused:
     envelope: Envelope | None
 
 
-@dataclass(frozen=True, slots=True)
-class Deferred:
+class Deferred(NamedTuple):
     """A record that names what the registry does not know yet; after `limits.deferral_s` it is refused."""
 
     record: Record

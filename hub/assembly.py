@@ -31,8 +31,8 @@ from hub.trust import RegistryInForce
 from hub.web import machines, probes, server
 
 SHUTDOWN_S = 25.0
-# A batch makes some hundred thousand objects, which all live until its transaction ends: to look through them every 700,
-# as Python does by default, costs a quarter of the intake's time and finds nothing.
+# A batch makes some hundred thousand objects, which all live until its transaction ends: to look through them every
+# 700, as Python does by default, costs a quarter of the intake's time and finds nothing.
 COLLECT_EVERY_OBJECTS = 100_000
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -248,7 +248,7 @@ class Refold:
 def _settle(facts: Iterable[Fact], indices: Sequence[int]) -> list[Fact]:
     """Give provisional facts the indices that the log has for them."""
     return [
-        replace(fact, log_index=indices[fact.log_index - PROVISIONAL]) if fact.log_index >= PROVISIONAL else fact
+        fact._replace(log_index=indices[fact.log_index - PROVISIONAL]) if fact.log_index >= PROVISIONAL else fact
         for fact in facts
     ]
 

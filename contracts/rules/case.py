@@ -6,7 +6,6 @@ Nothing here depends on the order in which facts came, on repeats, or on the bat
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -60,8 +59,7 @@ class Message(Protocol):
         """SHA-256 of the value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One accepted message as a case keeps it: no personal data, and enough to name it as a basis.
 
     `time` is when it happened (UTC); `sha256` is the value's digest in base64url; `log_index` its place in the
@@ -123,8 +121,7 @@ def keys_of(event_type: str, subject: str, data: Mapping[str, Any]) -> Keys:
     return Keys(data.get("application"), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """One bill of a case. `amount` and `usd_amount` are hundredths; `expired` and `cancelled` as the Ministry said."""
 
     fact: Fact
@@ -138,8 +135,7 @@ class Bill:
     cancelled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What the set of facts says, before any rule set is asked.
 
     `approved` is the approval in force and `granted` the decision whose words count: the approval or its latest

@@ -7,7 +7,6 @@ and the rule set, never from the clock. `now` decides only whether an unpaid bil
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, Literal, NamedTuple
 
@@ -40,8 +39,7 @@ class Basis(NamedTuple):
     log_index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """A recommendation that should stand.
 
     `content` is everything a recommendation says except number, revision, state, reason, the worker's personal data
@@ -55,8 +53,7 @@ class Wanted:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the rule set makes of a state.
 
     `blocked_by` holds words of `reasons`, the weightiest first; it is empty exactly when a recommendation is wanted.

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -49,8 +48,7 @@ _CHECKS = tuple(_PATTERNS.items())
 _CAUSATION = re.compile(r"[ -~]{1,128}").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """An event whose attributes are all there and well formed; who may say it is not judged yet.
 
     `digest` is the SHA-256 of the value's bytes, which stand for the event everywhere else.
@@ -139,7 +137,9 @@ def write_envelope(attributes: Mapping[str, str | int | datetime], data: Mapping
     """
     written: dict[str, Any] = {"specversion": SPEC_VERSION}
     for name, content in attributes.items():
-        if isinstance(content, datetime):
+        if type(content) is str:
+            written[name] = content
+        elif isinstance(content, datetime):
             written[name] = write_instant(content.astimezone(UTC))
         elif name == "sequence" and isinstance(content, int):
             written[name] = write_sequence(content)

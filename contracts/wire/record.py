@@ -1,12 +1,11 @@
 """One Kafka record, as every door hands it over: nothing in it has been believed yet."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record at its place in the log of one partition.
 
     `topic` is the logical name (without a deployment's prefix). `append_time_ms` is the broker's LogAppendTime in

@@ -8,8 +8,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from contracts import merkle
 from contracts.errors import Code, Refusal
@@ -47,8 +47,7 @@ _IS_PARTY = re.compile(r"[!-~]{1,256}").fullmatch
 _PROOF = re.compile(rb"(0|[1-9][0-9]?)\.([A-Za-z0-9_-]{0,256})").fullmatch
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(NamedTuple):
     """The headers of a record that mean something, each found at most once."""
 
     jws: bytes
@@ -57,8 +56,7 @@ class Carried:
     tlog_proof: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStatement:
+class BatchStatement(NamedTuple):
     """What the signer of a batch says of it; `prev` is the root of the batch before it, all zero for the first."""
 
     iss: str
@@ -71,8 +69,7 @@ class BatchStatement:
     iat: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """A signature that verified. `jws` and `proof` are the headers as they came; they are forwarded as they are."""
 
     kid: str

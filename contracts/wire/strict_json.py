@@ -14,6 +14,7 @@ from contracts.errors import Code, Refusal
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 INTEGER_MAX = 2**53 - 1
+_NUMBERS = (int, float)
 _DUPLICATE_KEY = "Detected duplicate key"
 
 
@@ -41,18 +42,20 @@ def read_object(value: bytes) -> dict[str, Any]:
     return document
 
 
-def _holds_huge_number(members: Iterable[object]) -> bool:
+def _holds_huge_number(members: Iterable[Any]) -> bool:
     """Whether any number at any depth is past what a double holds exactly; the parser has bounded the depth."""
     for member in members:
-        if isinstance(member, str):
+        # Most members are strings, and the parser makes no subclasses.
+        kind = type(member)
+        if kind is str:
             continue
-        if isinstance(member, dict):
+        if kind is dict:
             if _holds_huge_number(member.values()):
                 return True
-        elif isinstance(member, list):
+        elif kind is list:
             if _holds_huge_number(member):
                 return True
-        elif isinstance(member, int | float) and not -INTEGER_MAX <= member <= INTEGER_MAX:
+        elif kind in _NUMBERS and not -INTEGER_MAX <= member <= INTEGER_MAX:
             return True
     return False
 

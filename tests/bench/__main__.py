@@ -1,8 +1,8 @@
 """Measure the hub: rates, parts, floor, latency, growth. Results go to build/bench/*.json and to the terminal.
 
-    python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
-    python -m tests.bench --messages 100000     shorter, with the last section smaller
-    python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
+python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
+python -m tests.bench --messages 100000     shorter, with the last section smaller
+python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tests.bench.figures import Span, Stopwatch, find_percentile, join, write_fi
 from tests.bench.floor import Floor, collect, set_mark
 from tests.bench.installation import BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
-from tests.bench.traffic import LIFE, Message, Signing, Traffic
+from tests.bench.traffic import LIFE, Message, Traffic
 
 MESSAGES_DEFAULT = 1_000_000
 SECONDS_DEFAULT = 20.0
@@ -115,7 +115,9 @@ async def rate(installation: Installation, traffic: Traffic) -> Rated:
     return Rated(join(spans), floor, admitting_us)
 
 
-async def find_latencies(installation: Installation, traffic: Traffic, per_second: float, seconds: float) -> list[float]:
+async def find_latencies(
+    installation: Installation, traffic: Traffic, per_second: float, seconds: float
+) -> list[float]:
     """Measure how long recommendations take at a load."""
     messages: list[Message] = []
     while len(messages) < per_second * seconds:
@@ -145,7 +147,7 @@ async def measure(stack: Stack, console: Console, size: Size) -> None:
     """Measure everything, write and show it."""
     durable = {name: stack.postgres.fetch_values(f"SELECT current_setting('{name}')")[0] for name in DURABLE}
     console.print(f"PostgreSQL: {', '.join(f'{name} = {value}' for name, value in durable.items())}")
-    rated: dict[Signing, Rated] = {}
+    rated: dict[str, Rated] = {}
     traffic = Traffic(size.cohort, "single")
     async with install(stack, traffic, "single") as installation:
         await warm_up(installation, traffic)

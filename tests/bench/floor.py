@@ -1,7 +1,7 @@
 """The floor: what the same bytes and rows cost with nothing decided.
 
-Bare aiokafka consume, bare verification of the signatures, the same rows by bare COPY, bare aiokafka produce. Nothing is
-checked, looked up, locked, folded, decided, rendered or signed, so no exchange on these parts can cost less.
+Bare aiokafka consume, bare verification of the signatures, the same rows by bare COPY, bare aiokafka produce. Nothing
+is checked, looked up, locked, folded, decided, rendered or signed, so no exchange on these parts can cost less.
 """
 
 import os
@@ -52,7 +52,7 @@ class Mark:
 async def set_mark(installation: Installation) -> Mark:
     """Note where the database stands."""
     async with installation.database.connection() as connection:
-        log_index, at = await connection.fetchrow("SELECT next_index, clock_timestamp() FROM log")
+        log_index, at = (await connection.fetch("SELECT next_index, clock_timestamp() FROM log"))[0]
         return Mark(log_index, at, await outbox.read_heads(connection))
 
 
@@ -157,7 +157,11 @@ class Floor:
         try:
             inputs = {name: count for name, count in topics.items() if name.startswith("from.")}
             consumer.assign(
-                [TopicPartition(self._prefix + name, number) for name, count in inputs.items() for number in range(count)]
+                [
+                    TopicPartition(self._prefix + name, number)
+                    for name, count in inputs.items()
+                    for number in range(count)
+                ]
             )
             return await self._measure(consumer, producer, connection)
         finally:

@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import asyncpg
 import httpx
 from aiokafka import AIOKafkaProducer
 
@@ -98,11 +97,11 @@ class Installation:
         await asyncio.gather(*sends)
 
     async def drain(self) -> None:
-        """Wait until all that was produced was taken in and all that follows from it was relayed. Raises BenchFailed."""
+        """Wait until all that was produced was taken in and what follows from it was relayed. Raises BenchFailed."""
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         async with self.database.connection() as connection:
             while True:
-                taken, placed, relayed = await connection.fetchrow(REACHED)
+                taken, placed, relayed = (await connection.fetch(REACHED))[0]
                 if taken == self.produced and placed == relayed:
                     return
                 if time.monotonic() > deadline:

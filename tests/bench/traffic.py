@@ -233,7 +233,7 @@ class Sender:
         subject = permit.application if stage.sender is not None else permit.billing_code
         sequence = next(self._sequences)
         identity = uuid.uuid5(self._log_name, f"{stage.type} {permit.number}")
-        attributes = {
+        attributes: dict[str, str | int | datetime] = {
             "id": str(identity),
             "source": self.source,
             "type": stage.type,

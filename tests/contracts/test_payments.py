@@ -240,10 +240,7 @@ def test_sums_are_exact(amount: str) -> None:
 def test_the_clock_of_a_bill_is_the_payment_s_own_time() -> None:
     against = bill()
     at_the_end = paid("a", hours=0)
-    moved = Fact(**{name: getattr(at_the_end, name) for name in at_the_end.__slots__} | {"time": against.expires_at})
+    moved = at_the_end._replace(time=against.expires_at)
     assert tally(against, [moved]).outcomes[moved.source, moved.id] == "matched"
-    after = Fact(
-        **{name: getattr(at_the_end, name) for name in at_the_end.__slots__}
-        | {"time": against.expires_at + timedelta(microseconds=1)}
-    )
+    after = at_the_end._replace(time=against.expires_at + timedelta(microseconds=1))
     assert tally(against, [after]).outcomes[after.source, after.id] == "late"

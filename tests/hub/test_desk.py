@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -235,7 +234,7 @@ async def test_a_batch_of_a_superseded_owner_changes_nothing(exchange: Exchange)
     ministry = exchange.ministry
     record = ministry.sign(ministry.submitted())
     await exchange.take(record)
-    stale = Batch("from.ministry", "id-of-from.ministry", 0, 0, 1, [replace(record, offset=0)])
+    stale = Batch("from.ministry", "id-of-from.ministry", 0, 0, 1, [record._replace(offset=0)])
     with pytest.raises(Superseded):
         await exchange.desk.receive(stale, datetime.now(UTC))
 
@@ -294,7 +293,7 @@ async def test_a_poisonous_record_is_parked_with_its_traceback(exchange: Exchang
 async def test_what_is_still_unacceptable_stays_in_quarantine(exchange: Exchange) -> None:
     ministry = exchange.ministry
     record = ministry.sign(ministry.submitted())
-    await exchange.take(replace(record, value=(record.value or b"").replace(b"manager", b"diretor")))
+    await exchange.take(record._replace(value=(record.value or b"").replace(b"manager", b"diretor")))
     async with exchange.database.connection() as connection:
         parked = await connection.fetchval("SELECT id FROM quarantine")
     with pytest.raises(StillRefused) as caught:
