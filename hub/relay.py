@@ -14,10 +14,10 @@ Any error but a clean end throws the producer away: aiokafka may otherwise publi
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -37,6 +37,8 @@ from hub.trust import RegistryInForce
 
 if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
+
+Result = TypeVar("Result")
 
 GROUP = "hub-relay"
 
@@ -254,7 +256,7 @@ class TopicRelay:
     async def _read_positions(self) -> dict[int, int]:
         """Return the last seq that Kafka holds of each partition. Raises RelayRefused, TopicMissing."""
         wanted = self._signer.registry.topics[self.topic]
-        offsets, found = await self._fetch_offsets(wanted)
+        offsets, found = await self._discarded.finish(self._fetch_offsets(wanted))
         if found < wanted:
             raise TopicMissing(f"Topic {self.topic} has {found} of its {wanted} partitions: run `hub topics apply`.")
         async with self._database.connection() as connection:
@@ -367,17 +369,21 @@ def fill_batches(create: "Callable[[], BatchBuilder]", rows: list[OutboxRow]) ->
 
 
 class Discarded:
-    """Producers that were given up, until their tasks and connections have come to an end."""
+    """What must not be cut off while it holds connections: producers that were given up, requests under way."""
 
     def __init__(self) -> None:
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[Any]] = set()
 
     async def take(self, producer: AIOKafkaProducer, starting: "asyncio.Task[None]") -> None:
         """Give a producer up, whatever state it is in. Goes on by itself if the caller is cancelled meanwhile."""
-        ending = asyncio.create_task(self._end(producer, starting))
+        await self.finish(self._end(producer, starting))
+
+    async def finish(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Return what `work` gives; it goes on to its end if the caller is cancelled meanwhile."""
+        ending = asyncio.create_task(work)
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
-        await asyncio.shield(ending)
+        return await asyncio.shield(ending)
 
     async def settle(self) -> None:
         """Wait until all of them have ended."""
@@ -385,6 +391,8 @@ class Discarded:
             await asyncio.wait(self._endings)
 
     async def _end(self, producer: AIOKafkaProducer, starting: "asyncio.Task[None]") -> None:
+        # Cancelled while it connects, aiokafka forgets the connection; so a start is let finish if it can.
+        await asyncio.wait({starting}, timeout=DISCARD_TIMEOUT_S)
         starting.cancel()
         await asyncio.wait({starting}, timeout=DISCARD_TIMEOUT_S)
         _heed(starting)

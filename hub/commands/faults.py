@@ -3,7 +3,6 @@
 from ssl import SSLError
 
 import asyncpg
-from aiokafka.errors import KafkaError
 
 from contracts.errors import EXPLANATIONS, RegistryError
 from contracts.rules.rulebook import RuleSetError
@@ -41,8 +40,6 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return WRONG_USE, f"The database refuses this user or has no such database ({type(error).__name__})."
     if isinstance(error, KafkaUnreachable):
         return UNREACHABLE, f"Kafka cannot be reached: {error}"
-    if isinstance(error, KafkaError):
-        return UNREACHABLE, f"Kafka cannot be reached ({type(error).__name__})."
     if isinstance(error, OUTAGES):
         return UNREACHABLE, f"The database cannot be reached ({type(error).__name__})."
     return None
