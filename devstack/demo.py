@@ -3,8 +3,8 @@
     python -m devstack.demo          runs it; exit code 0 only if everything expected was seen and nothing else
     python -m devstack.demo down     ends what KEEP=1 left running
 
-Environment: APPLICATIONS (60), SEED (2012), KEEP (1: leave everything running), DEVSTACK, KAFKA_BOOTSTRAP and
-DATABASE_URL as in `devstack.choice`.
+Environment: APPLICATIONS (60), SEED (2012), KEEP (1: leave everything running), DEMO_DIR (build/demo), and DEVSTACK,
+KAFKA_BOOTSTRAP and DATABASE_URL as in `devstack.choice`.
 """
 
 import asyncio
@@ -39,16 +39,22 @@ from devstack.run import Run, Say
 from devstack.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-FOLDER = REPOSITORY / "build" / "demo"
+FOLDER = Path(os.environ.get("DEMO_DIR") or REPOSITORY / "build" / "demo").absolute()
 APPLICATIONS_DEFAULT = 60
 SEED_DEFAULT = 2012
-EXIT_DIFFERENT, EXIT_WRONG_USE, EXIT_STACK = 1, 2, 3
+EXIT_DIFFERENT, EXIT_WRONG_USE, EXIT_STACK, EXIT_INTERRUPTED = 1, 2, 3, 130
+WIDTH_OF_A_FILE = 120
 LEFT_BEHIND = "processes left behind"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the demo, or end a kept one. Exit codes: 0 as expected, 1 differences, 2 wrong use, 3 something broke."""
+    """Run the demo, or end a kept one.
+
+    Exit codes: 0 as expected, 1 something differs, 2 wrong use, 3 something broke, 130 interrupted.
+    """
     console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH_OF_A_FILE
     try:
         if arguments == ["down"]:
             console.print(take_down(FOLDER))
@@ -66,10 +72,15 @@ def main(arguments: list[str]) -> int:
         return EXIT_WRONG_USE
     except (StackError, ExceptionGroup) as error:
         console.print(f"[bold red]{_first_sentence(error)}[/]", highlight=False, markup=True)
-        console.print(f"The logs of all processes are in {FOLDER.relative_to(REPOSITORY) / 'logs'}.")
+        console.print(f"The logs of all processes are in {_shorten(FOLDER / 'logs')}.")
         return EXIT_STACK
-    except asyncio.CancelledError:
-        return EXIT_STACK
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        console.print("Interrupted: everything that was started has been ended.")
+        return EXIT_INTERRUPTED
+
+
+def _shorten(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _read_number(name: str, default: int) -> int:
@@ -92,7 +103,7 @@ async def _run(console: Console, applications: int, seed: int, keep: bool) -> in
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    console.print(f"TKA Exchange Hub: {applications} applications, seed {seed}, files in build/demo")
+    console.print(f"TKA Exchange Hub: {applications} applications, seed {seed}, files in {_shorten(FOLDER)}")
     with _set_up_stack(console, keep) as stack:
         cast = call_cast(provide_services(stack), FOLDER, seed, applications)
         expected, seen = await _perform(console, cast, stack, began_s)
@@ -106,7 +117,9 @@ async def _run(console: Console, applications: int, seed: int, keep: bool) -> in
     verdict = "[bold green]As expected.[/]" if not differences else f"[bold red]{differences} lines differ.[/]"
     console.print(f"{verdict} {time.monotonic() - began_s:.1f} s in all.")
     if keep:
-        console.print("Everything is still running: `. build/demo/env`, then look around; `make down` ends it.")
+        console.print(
+            f"Everything is still running: `. {_shorten(FOLDER)}/env`, then look around; `make down` ends it."
+        )
     return EXIT_DIFFERENT if differences else 0
 
 

@@ -93,7 +93,7 @@ class Child:
 class Children:
     """The children of one run. Leaving the context stops them, the last started first.
 
-    `keep`: they are to outlive this process; `write_record` then notes them for `stop_recorded`.
+    `keep`: they are to outlive this process; `write_record` then notes them for whoever ends them.
     `held_open`: file descriptors that every child inherits (a lock that is free once they all have ended).
     """
 
@@ -168,26 +168,3 @@ class Children:
             for child in self.list_alive()
         ]
         path.write_text(json.dumps(rows, indent=1))
-
-
-def stop_recorded(path: Path, timeout_s: float = STOP_TIMEOUT_S) -> list[str]:
-    """Stop the processes that `Children.write_record` noted, the last started first, and return their names."""
-    rows = reversed(json.loads(path.read_text()))
-    return [row["name"] for row in rows if _stop_if_same(row["pid"], row["started_at_s"], timeout_s)]
-
-
-def _stop_if_same(pid: int, started_at_s: float, timeout_s: float) -> bool:
-    """Stop the process with this pid if it is the one that was noted; False if it has already ended."""
-    try:
-        process = psutil.Process(pid)
-        if process.create_time() != started_at_s:
-            return False
-        process.terminate()
-        try:
-            process.wait(timeout_s)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(timeout_s)
-    except psutil.NoSuchProcess:
-        return False
-    return True

@@ -24,6 +24,7 @@ from devstack.demonstration.observation import SeenRecord, Tables, Watcher
 from devstack.demonstration.spools import count_settled
 from devstack.demonstration.stage import Book
 from devstack.demonstration.troubles import Ledger
+from devstack.postgres import DURABLE
 
 RECEIPT_TYPE = "id.tka.hub.receipt.v1"
 OUTCOMES = ("matched", "partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed")
@@ -87,6 +88,7 @@ def expect(books: Books, kills: Iterable[str]) -> dict[str, int]:
     expected |= _expect_deliveries(books, reckoning)
     expected |= {f"kill -9 of {name}": 1 for name in kills}
     expected["spools with synchronous=FULL"] = len(AGENCIES)
+    expected["PostgreSQL's fsync, full_page_writes, synchronous_commit on"] = len(DURABLE)
     return expected | dict.fromkeys(_NEVER, 0)
 
 
@@ -98,6 +100,8 @@ _NEVER = (
     "spool rows without a receipt",
     "streams stopped",
     "connectors behind",
+    "personal data in logs",
+    "personal data in metrics",
 )
 
 
@@ -145,6 +149,7 @@ async def see(cast: Cast, books: Books, watcher: Watcher, tables: Tables, kills:
     seen |= await _see_deliveries(books, tables)
     seen |= {f"kill -9 of {name}": count for name, count in kills.items()}
     seen["messages still deferred"] = (await tables.count()).deferred
+    seen["PostgreSQL's fsync, full_page_writes, synchronous_commit on"] = await tables.count_durable_settings()
     seen["outbox rows not sent"] = await tables.unsent()
     seen["gaps or repeats in a stream"] = _count_seq_faults(watcher)
     seen["spool rows without a receipt"] = sum(count_settled(cast, agency).unsettled for agency in AGENCIES)
@@ -316,3 +321,12 @@ def _count_seq_faults(watcher: Watcher) -> int:
             ]
             faults += sum(number != place for place, number in enumerate(seqs, start=1))
     return faults
+
+
+def count_personal(day: Day, texts: Iterable[str]) -> int:
+    """Count the workers of whom a name or a passport number stands in one of these texts."""
+    whole = "\n".join(texts)
+    return sum(
+        made.person.name in whole or made.person.passport in whole or made.person.passport[:-1] in whole
+        for made in day.applications.values()
+    )

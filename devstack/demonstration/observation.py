@@ -14,6 +14,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from devstack.demonstration.cast import TOPICS, Cast
+from devstack.postgres import DURABLE
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -158,6 +159,13 @@ class Tables:
             " (SELECT count(*) FROM deferred), (SELECT count(*) FROM cases)"
         )
         return Counts(*row) if row is not None else Counts(0, 0, 0, 0)
+
+    async def count_durable_settings(self) -> int:
+        """Count which of the settings that make a commit survive a power cut are on, as the hub's own role sees it."""
+        value = await self._exchange.fetchval(
+            "SELECT count(*) FROM pg_settings WHERE name = ANY($1) AND setting = 'on'", list(DURABLE)
+        )
+        return int(value)
 
     async def accepted_by_source(self) -> dict[str, int]:
         """Count accepted messages of each source."""

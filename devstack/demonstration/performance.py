@@ -7,7 +7,7 @@ from typing import Any
 
 from devstack.agencies.scenario import BANKS, Day
 from devstack.demonstration.cast import AGENCIES
-from devstack.demonstration.ledger import Books, expect, see
+from devstack.demonstration.ledger import Books, count_personal, expect, see
 from devstack.demonstration.observation import SeenRecord, Tables, Watcher
 from devstack.demonstration.stage import Stage, wait_until
 from devstack.demonstration.troubles import Ledger, SecondHand
@@ -146,7 +146,10 @@ class Performance:
         """Return (expected, seen) of this moment."""
         books = Books(self._day, await self._stage.read_books(), self._ledger)
         seen = await see(self._stage.cast, books, self._watcher, self._tables, self._stage.kills)
-        return expect(books, KILLED), seen | await self._see_connectors()
+        seen |= await self._see_connectors()
+        seen["personal data in logs"] = count_personal(self._day, self._stage.read_logs())
+        seen["personal data in metrics"] = count_personal(self._day, await self._stage.read_metrics())
+        return expect(books, KILLED), seen
 
     async def _see_connectors(self) -> dict[str, int]:
         """Ask each connector how durable its spool is, and how far it has delivered what the hub sent."""

@@ -116,6 +116,18 @@ class Stage:
         content: dict[str, Any] = response.json()
         return content
 
+    def read_logs(self) -> list[str]:
+        """Return everything that any process has printed so far."""
+        return [file.read_text(errors="replace") for file in sorted(self._children.log_dir.glob("*.log"))]
+
+    async def read_metrics(self) -> list[str]:
+        """Return what every process of the exchange shows at /metrics."""
+        addresses = [self.cast.url(name) for name in self._commands if not name.startswith("agency-")]
+        shown = [await self.client.get(f"{address}/metrics", timeout=REQUEST_LIMIT_S) for address in addresses]
+        for response in shown:
+            response.raise_for_status()
+        return [response.text for response in shown]
+
     async def read_books(self) -> dict[str, "Book"]:
         """Return every agency's own book."""
         return {agency: await self.read_book(agency) for agency in AGENCIES}
