@@ -39,6 +39,7 @@ from hub.step import (
 )
 from hub.store import inspection
 from hub.store.database import Connection, Database
+from hub.store.inbox import name_message
 
 # So many messages are folded in memory at once; more are done in several passes over the log.
 MESSAGES_PER_PASS_MAX = 200_000
@@ -149,6 +150,8 @@ class Refold:
         """Compare a message's digest with its bytes, and its leaf with both."""
         if hashlib.sha256(row["value"]).digest() != row["digest"]:
             self._find("value_changed", f"inbox/{row['log_index']}", "the bytes are not those that the digest names")
+        if name_message(row["source"], row["id"]) != row["identity"]:
+            self._find("identity_wrong", f"inbox/{row['log_index']}", "it is kept under another message's key")
         expected = entry.accepted(
             source=row["source"],
             id=row["id"],

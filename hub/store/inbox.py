@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 
 from contracts.admission import Admitted
 from contracts.wire.instant import instant_of_ms
@@ -10,14 +11,18 @@ from hub.store.database import Connection
 
 COLUMNS = (
     "log_index", "sequence", "time", "append_time", "received_at", "offset", "partition", "topic_id", "source", "id",
-    "type", "participant", "kid", "subject", "digest", "value", "jws", "jws_proof",
+    "type", "participant", "kid", "subject", "identity", "digest", "value", "jws", "jws_proof",
 )  # fmt: skip
-RECALL = """
-    SELECT i.source, i.id, i.digest, i.log_index
-    FROM unnest($1::text[], $2::text[]) AS asked (source, id) JOIN inbox i USING (source, id)"""
+IDENTITY_BYTES = 16
+RECALL = "SELECT identity, digest, log_index FROM inbox WHERE identity = ANY($1::bytea[])"
 RECALL_SEQUENCES = """
     SELECT i.source, i.sequence, i.id
     FROM unnest($1::text[], $2::bigint[]) AS asked (source, sequence) JOIN inbox i USING (source, sequence)"""
+
+
+def name_message(source: str, identity: str) -> bytes:
+    """Return the key of a message; a source holds no space, so no two messages share one."""
+    return sha256(f"{source} {identity}".encode()).digest()[:IDENTITY_BYTES]
 
 
 async def recall(connection: Connection, admitted: Sequence[Admitted], *, thorough: bool) -> Held:
@@ -28,11 +33,14 @@ async def recall(connection: Connection, admitted: Sequence[Admitted], *, thorou
     """
     if not admitted:
         return Held({}, {})
-    sources = [one.envelope.source for one in admitted]
-    rows = await connection.fetch(RECALL, sources, [one.envelope.id for one in admitted])
-    digests = {(source, identity): (digest, index) for source, identity, digest, index in rows}
+    asked = {name_message(one.envelope.source, one.envelope.id): one.envelope for one in admitted}
+    digests = {}
+    for identity, digest, index in await connection.fetch(RECALL, list(asked)):
+        envelope = asked[identity]
+        digests[envelope.source, envelope.id] = (digest, index)
     if not thorough:
         return Held(digests, {})
+    sources = [one.envelope.source for one in admitted]
     rows = await connection.fetch(RECALL_SEQUENCES, sources, [one.envelope.sequence for one in admitted])
     return Held(digests, {(source, sequence): identity for source, sequence, identity in rows})
 
@@ -64,6 +72,7 @@ async def remember(
                 admitted.participant,
                 signature.kid,
                 envelope.subject,
+                name_message(envelope.source, envelope.id),
                 envelope.digest,
                 record.value,
                 signature.jws,

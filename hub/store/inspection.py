@@ -13,8 +13,8 @@ READ_LOG = "SELECT origin, next_index FROM log WHERE id = 1"
 READ_RULE_SETS = "SELECT log_index, document FROM rule_sets ORDER BY log_index"
 COUNT_LEAVES = "SELECT count(*), COALESCE(min(log_index), 0), COALESCE(max(log_index), -1) FROM leaves"
 READ_ACCEPTED = """
-    SELECT i.log_index, i.source, i.id, i.type, i.participant, i.kid, i.subject, i.sequence, i.digest, i.value, i.jws,
-        i.jws_proof, i.received_at, i.topic_id, i.partition, i."offset", l.entry
+    SELECT i.log_index, i.source, i.id, i.type, i.participant, i.kid, i.subject, i.sequence, i.identity, i.digest,
+        i.value, i.jws, i.jws_proof, i.received_at, i.topic_id, i.partition, i."offset", l.entry
     FROM inbox i LEFT JOIN leaves l USING (log_index) ORDER BY i.log_index"""
 READ_PARKED = """
     SELECT q.id, q.code, q.salt, q.value, q.topic, q.partition, q."offset", q.participant, q.received_at, q.log_index,

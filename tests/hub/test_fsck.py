@@ -18,6 +18,7 @@ TAMPERED = {
     "UPDATE billing_codes SET case_id = 'B.3/OTHER' WHERE case_id IS NOT NULL": "claim_differs",
     "UPDATE inbox SET value = value || '\\x20' WHERE log_index = (SELECT min(log_index) FROM inbox)": "value_changed",
     "DELETE FROM inbox WHERE type LIKE '%payment%'": "facts_differ",
+    "UPDATE inbox SET id = 'another' WHERE log_index = (SELECT max(log_index) FROM inbox)": "identity_wrong",
     "UPDATE inbox SET kid = 'another'": "leaf_wrong",
     "UPDATE quarantine SET \"offset\" = \"offset\" + 1": "leaf_wrong",
     "UPDATE watermark SET next = next + 1": "positions_end",

@@ -1,6 +1,7 @@
 """A small exchange for the hub's tests: keys, a registry document, and rows put straight into a database."""
 
 import hashlib
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -125,12 +126,12 @@ async def fill_inbox(dsn: str, first: int, values: list[bytes], jws: str, proofs
     indices = range(first, first + len(values))
     no_proofs: list[str | None] = [None] * len(values)
     rows = [
-        (*fixed, index, index, index, f"id-{index}", hashlib.sha256(value).digest(), value, proof)
+        (*fixed, index, index, index, f"id-{index}", uuid.uuid4().bytes, hashlib.sha256(value).digest(), value, proof)
         for index, value, proof in zip(indices, values, proofs or no_proofs, strict=True)
     ]
     columns = (
         *("time", "append_time", "received_at", "partition", "topic_id", "source", "type", "participant", "kid"),
-        *("subject", "jws", "log_index", "sequence", "offset", "id", "digest", "value", "jws_proof"),
+        *("subject", "jws", "log_index", "sequence", "offset", "id", "identity", "digest", "value", "jws_proof"),
     )
     connection = await asyncpg.connect(dsn)
     try:
