@@ -84,9 +84,18 @@ def play(casting: Casting, book: Book, perform: Callable[[str], None], extra: di
     def show(query: dict[str, str], body: Any) -> Answer:
         return 200, book.show()
 
+    def show_entry(page: str, key: str, query: dict[str, str], body: Any) -> Answer:
+        entry = book.find(page, key)
+        return (404, {"error": "the book has no such entry"}) if entry is None else (200, entry)
+
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.put(END))
-    door = Door(casting.door_port, {("POST", r"/chapters/(\w+)"): ask, ("GET", "/book"): show, **extra})
+    routes: dict[tuple[str, str], Handler] = {
+        ("POST", r"/chapters/(\w+)"): ask,
+        ("GET", "/book"): show,
+        ("GET", r"/book/(\w+)/(.+)"): show_entry,
+    }
+    door = Door(casting.door_port, routes | extra)
     door.open()
     while (chapter := asked.get()) != END:
         perform(chapter)
