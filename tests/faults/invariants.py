@@ -29,6 +29,7 @@ TYPES_OF_KINDS = {
     "KODE_BAYAR": "billing.issued",
     "DISETUJUI": "permit.approved",
 }
+DEADLOCK = "DeadlockDetectedError"
 RECEIVED, BOOKED = "id.tka.bank.payment.received.v1", "id.tka.bank.payment.booked.v1"
 
 
@@ -52,6 +53,7 @@ def check_all(seen: Observation, told: Told, rig: Rig) -> list[str]:
         () if fsck.returncode == 0 else (f"6: hub fsck: {fsck.stdout}{fsck.stderr}",),
         (f"7: {line}" for line in check_owners(seen, told.books.late)),
         (f"8: {line}" for line in check_lag(seen)),
+        (f"8: {line}" for line in check_waits(rig)),
         (f"9: {line}" for line in check_memory(rig)),
     ]
     return [line for check in checks for line in check]
@@ -151,8 +153,13 @@ def check_lag(seen: Observation) -> Iterator[str]:
         for row in seen.spooled
         if row.state not in ("accepted", "refused")
     )
-    if seen.deadlocks:
-        yield f"PostgreSQL had to break {seen.deadlocks} deadlocks"
+
+
+def check_waits(rig: Rig) -> Iterator[str]:
+    """Nobody waited for each other in a circle, which PostgreSQL breaks only after a second, again and again."""
+    for name, log in rig.read_logs().items():
+        if DEADLOCK in log:
+            yield f"{name} tells of a deadlock"
 
 
 # --- 3, 4 ------------------------------------------------------------------------------------------------------------

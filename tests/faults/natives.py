@@ -91,16 +91,24 @@ class Natives:
         """Return so many applications that nobody has told of yet, of both banks in turn."""
         return list(islice(self._applications, number))
 
-    def tell(self, applications: Sequence[Application]) -> "list[Future[None]]":
+    def tell(self, applications: Sequence[Application], *, statements: bool = True) -> "list[Future[None]]":
         """Begin to tell everything of these applications, through every channel at once."""
         for application in applications:
             self.books.applications[application.number] = application
-        reports = [report for report in self.day.reports if report.billing_code in _codes(applications)]
-        return [
-            self._threads.submit(self.write_rows, self.rows_of(applications)),
-            *(self._threads.submit(self.notify, one) for one in reports if one.channel == "notification"),
-            *(self._threads.submit(self._drop_statement, bank, reports) for bank in BANK_CODES),
-        ]
+        reports = self._reports_of(applications)
+        telling = [self._threads.submit(self.write_rows, self.rows_of(applications))]
+        telling += [self._threads.submit(self.notify, one) for one in reports if one.channel == "notification"]
+        return telling + (self.tell_again(applications, []) if statements else [])
+
+    def tell_again(self, applications: Sequence[Application], kinds: Sequence[str]) -> "list[Future[None]]":
+        """Begin to tell the banks' statements of these applications, and once more their rows of these kinds."""
+        reports = self._reports_of(applications)
+        rows = [row for row in self.rows_of(applications) if row.kind in kinds]
+        statements = [self._threads.submit(self._drop_statement, bank, reports) for bank in BANK_CODES]
+        return [self._threads.submit(self.write_rows, rows), *statements]
+
+    def _reports_of(self, applications: Sequence[Application]) -> list[Report]:
+        return [report for report in self.day.reports if report.billing_code in _codes(applications)]
 
     def rows_of(self, applications: Sequence[Application]) -> list[Row]:
         """Return the register's rows of these applications, in the order of the ministry's day."""

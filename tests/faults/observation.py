@@ -101,7 +101,6 @@ class Observation:
     deferred: int = 0
     leaves: int = 0
     next_index: int = 0
-    deadlocks: int = 0
 
 
 class Lag(NamedTuple):
@@ -261,9 +260,6 @@ async def _read_input(connection: "asyncpg.Connection[asyncpg.Record]", seen: Ob
     seen.deferred = await connection.fetchval("SELECT count(*) FROM deferred")
     seen.leaves = await connection.fetchval("SELECT count(*) FROM leaves")
     seen.next_index = await connection.fetchval("SELECT next_index FROM log")
-    seen.deadlocks = await connection.fetchval(
-        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    )
 
 
 async def _read_output(connection: "asyncpg.Connection[asyncpg.Record]", seen: Observation) -> None:

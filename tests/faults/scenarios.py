@@ -4,6 +4,8 @@ Each takes the rules of FAULT_REPLACE for the process that it is about, and retu
 """
 
 import signal
+from collections.abc import Callable
+from concurrent.futures import Future
 
 from devstack.demonstration.forgery import CONTENT_TYPE, RawRecord
 from devstack.ports import find_free_ports
@@ -39,6 +41,7 @@ def start_second_relay(exchange: Exchange, replacing: list[str]) -> None:
     """Start another relay, under the name `hub-relay-b`, and wait until both lead."""
     exchange.rig.extra["hub-relay-b"] = {"METRICS_PORT": str(find_free_ports(1)[0])}
     exchange.rig.start("hub-relay-b", replacing=replacing)
+    exchange.rig.wait_ready("hub-relay-b")
     wait_until("both relays lead", lambda: all(_leads(exchange, name) for name in RELAYS), TAKEOVER_LIMIT_S)
 
 
@@ -87,23 +90,35 @@ def tell_twice(exchange: Exchange, replacing: list[str]) -> list[str]:
 
 
 def tell_all_at_once(exchange: Exchange, replacing: list[str]) -> list[str]:
-    """Let so much wait for an intake that it takes batches of the same cases from every topic at the same moment."""
+    """Let so much wait for an intake that it takes batches of the same new cases from every topic at once."""
     prepare(exchange, "hub-intake-1", replacing)
     exchange.settle()
+    applications = exchange.natives.deal(CROWD)
+    return _take_at_once(exchange, replacing, lambda: exchange.natives.tell(applications))
+
+
+def tell_more_at_once(exchange: Exchange, replacing: list[str]) -> list[str]:
+    """Let an intake take batches of the same known cases from every topic at once."""
+    prepare(exchange, "hub-intake-1", replacing)
+    applications = exchange.natives.deal(2 * CROWD)
+    exchange.settle(exchange.natives.tell(applications, statements=False))
+    return _take_at_once(exchange, replacing, lambda: exchange.natives.tell_again(applications, ["LENGKAP"]))
+
+
+def _take_at_once(exchange: Exchange, replacing: list[str], tell: Callable[[], "list[Future[None]]"]) -> list[str]:
+    """Let all that is told wait until the intake comes."""
     exchange.rig.stop("hub-intake-1")
-    books = exchange.natives.books
-    before = _count_told(books)
-    for telling in exchange.load(CROWD):
+    before = _count_told(exchange.natives.books)
+    for telling in tell():
         telling.result()
-    told = _count_told(books) - before
+    told = _count_told(exchange.natives.books) - before
     wait_until("all is sent", lambda: exchange.observer.read_lag().untaken >= told, TAKEOVER_LIMIT_S)
     exchange.rig.start("hub-intake-1", replacing=replacing)
     return exchange.findings_in_the_end(limit_s=UNREST_LIMIT_S)
 
 
 def _count_told(books: Books) -> int:
-    reports = len(books.rows) + len(books.notified) + len(books.booked)
-    return reports + len(books.refused) + len(books.repeated)
+    return len(books.rows) + len(books.notified) + len(books.booked)
 
 
 def freeze_relay(exchange: Exchange, replacing: list[str]) -> list[str]:

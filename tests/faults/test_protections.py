@@ -19,6 +19,7 @@ from tests.faults.scenarios import (
     lose_answers,
     repeat_delivery,
     tell_all_at_once,
+    tell_more_at_once,
     tell_twice,
 )
 
@@ -46,7 +47,7 @@ Scenario = Callable[[Exchange, list[str]], list[str]]
 PROTECTIONS: dict[str, tuple[Scenario, list[str], str]] = {
     "watermark": (freeze_intake, WATERMARK, "278"),
     "inbox key": (tell_twice, INBOX_KEY, "1"),
-    "lock order": (tell_all_at_once, LOCK_ORDER, "8"),
+    "lock order": (tell_more_at_once, LOCK_ORDER, "8"),
     "absent-row insert": (tell_all_at_once, ABSENT_ROW, "36"),
     "fencing": (freeze_relay, FENCING, "4"),
     "producer recycling": (lose_answers, RECYCLING, "4"),
@@ -67,7 +68,7 @@ def test_without_it_the_invariants_fail(
 
 @pytest.mark.parametrize(
     "scenario",
-    [freeze_intake, tell_twice, tell_all_at_once, freeze_relay, lose_answers, kill_sender],
+    [freeze_intake, tell_twice, tell_all_at_once, tell_more_at_once, freeze_relay, lose_answers, kill_sender],
     ids=lambda scenario: scenario.__name__,
 )
 def test_with_all_of_them_they_hold(scenario: Scenario, exchange: Exchange) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.fields import passport_check_digit
 from devstack.agencies.scenario import Row
 from devstack.agencies.snap import Call
 from devstack.agencies.statement import write_statement
@@ -27,8 +28,9 @@ from tests.faults.rig import EVERYTHING
 
 NAME = "Kanaria Zwitscherlich"
 NAMES = ("Kanaria", "Zwitscherlich", "KANARIA", "ZWITSCHERLICH")
-PASSPORT = "KQ7788991"
-CANARIES = (*NAMES, PASSPORT)
+NUMBER = "KQ7788991"
+PASSPORT = NUMBER + passport_check_digit(NUMBER)
+CANARIES = (*NAMES, NUMBER)
 PERSON = {"nama": NAME, "paspor": PASSPORT}
 LIMIT_S = 30.0
 
