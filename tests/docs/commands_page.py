@@ -1,4 +1,4 @@
-"""docs/reference/commands.md: every command with its help, options and exit codes, from the command lines themselves."""
+"""docs/reference/commands.md: every command with its help, options and exit codes, from the command lines."""
 
 from collections.abc import Iterator
 from typing import Any

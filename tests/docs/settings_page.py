@@ -10,8 +10,8 @@ from connectors.bank.settings import BankSettings
 from connectors.immigration.settings import ImmigrationSettings
 from connectors.link.settings import ConnectorSettings
 from connectors.ministry.__main__ import MinistrySettings
-from devstack.demo import APPLICATIONS_DEFAULT, SEED_DEFAULT
 from devstack.agencies.scenario import APPLICATIONS_MIN
+from devstack.demo import APPLICATIONS_DEFAULT, SEED_DEFAULT
 from hub.settings import Settings
 from tests.docs.markdown import GENERATED, table
 
@@ -46,7 +46,7 @@ DEMO = f"""## The demo and the tests
 PROFILE = {
     "partner_id": "The bank's X-PARTNER-ID.",
     "bank_code": "The bank, 3 digits.",
-    "public_key_pem_file": "The bank's RSA public key (PEM, at least 2048 bits), beside the profile or by its full path.",
+    "public_key_pem_file": "The bank's RSA public key (PEM, at least 2048 bits), beside the profile or with its path.",
     "timestamp_tolerance_s": "How far X-TIMESTAMP may be from this machine's clock, in seconds.",
     "body_hash": "`base64` for a bank that writes the body's hash so; the standard is `hex`.",
     "empty_body": "`empty` for a bank that signs an empty body as nothing; the standard is its hash, `hashed`.",
