@@ -13,29 +13,49 @@ from devstack.demonstration.cast import RECOMMENDATION_TYPES
 from devstack.demonstration.observation import Tables, Watcher
 from devstack.demonstration.stage import Book
 
+# The table's parts, in order: a title, and how the keys of that part begin.
+PARTS = (
+    ("What was sent / yang dikirim", ("applications", "accepted from", "receipted to")),
+    ("What came of the money / hasil pembayaran", ("payment reports", "bills ")),
+    ("Recommendations / rekomendasi", ("recommendations",)),
+    ("What was delivered / yang diterima instansi", ("immigration:", "ministry:")),
+    (
+        "What was refused, and why / ditolak, dan sebabnya",
+        ("refused:", "refusal receipts", "duplicates", "equivocations", "bri:", "mandiri:"),
+    ),
+    ("What was killed, and what was left / gangguan dan sisa", ("",)),
+)
 WORDS = {
     "applications": "Applications / permohonan",
-    "recommendations issued": "Recommendations issued / rekomendasi terbit",
-    "recommendations issued again": "... of these, a further revision after a withdrawal / revisi",
-    "recommendations withdrawn": "Recommendations withdrawn / rekomendasi ditarik",
-    "recommendations standing at the end": "Recommendations standing at the end / masih berlaku",
-    "payment reports: matched": "Payment reports: matched / lunas",
-    "payment reports: partial": "Payment reports: partial / kurang bayar",
-    "payment reports: excess": "Payment reports: excess / lebih bayar",
-    "payment reports: wrong_currency": "Payment reports: wrong currency / mata uang salah",
-    "payment reports: late": "Payment reports: after the bill's expiry / terlambat",
-    "payment reports: unmatched": "Payment reports: no bill found / tanpa tagihan",
-    "payment reports: duplicate": "Payment reports: same money told twice / laporan ganda",
-    "payment reports: reversed": "Payment reports: taken back / dibatalkan",
-    "duplicates": "Same message twice, counted once / pesan ganda",
-    "equivocations": "Same id with other bytes, refused / isi berbeda",
-    "refused: signature_invalid": "Refused: a changed byte / tanda tangan tidak sah",
-    "refused: key_unknown": "Refused: a stranger's key / kunci tak dikenal",
-    "refused: type_not_permitted": "Refused: a bank's permit event / bukan wewenangnya",
-    "refused: contract_unknown": "Refused: unknown contract version / kontrak tak dikenal",
-    "refused: equivocation": "Refused: same id, other bytes / isi berbeda",
-    "refused: audience_wrong": "Refused: meant for another environment / salah alamat",
-    "refused: message_expired": "Refused: expired on its way / kedaluwarsa",
+    "accepted from bri, second key": "accepted from bri under a key that came after its message / kunci menyusul",
+    "recommendations issued": "issued / terbit",
+    "recommendations issued again": "of these, a further revision after a withdrawal / revisi",
+    "recommendations withdrawn": "withdrawn / ditarik",
+    "recommendations standing at the end": "standing at the end / masih berlaku",
+    "payment reports: matched": "matched / lunas",
+    "payment reports: partial": "partial / kurang bayar",
+    "payment reports: excess": "excess / lebih bayar",
+    "payment reports: wrong_currency": "wrong currency / mata uang salah",
+    "payment reports: late": "after the bill's expiry / terlambat",
+    "payment reports: unmatched": "no bill found / tanpa tagihan",
+    "payment reports: duplicate": "same money told twice, counted once / laporan ganda",
+    "payment reports: reversed": "taken back / dibatalkan",
+    "duplicates": "same message twice, taken once / pesan ganda",
+    "equivocations": "same id, other bytes: stands in quarantine / isi berbeda",
+    "refused: signature_invalid": "signature_invalid: a changed byte / isi diubah",
+    "refused: key_unknown": "key_unknown: a stranger's key / kunci tak dikenal",
+    "refused: type_not_permitted": "type_not_permitted: a bank's permit event / bukan wewenangnya",
+    "refused: contract_unknown": "contract_unknown: unknown contract version / kontrak tak dikenal",
+    "refused: equivocation": "equivocation: same id, other bytes / isi berbeda",
+    "refused: audience_wrong": "audience_wrong: meant for another environment / salah alamat",
+    "refused: message_expired": "message_expired: too long on its way / kedaluwarsa",
+    "refusal receipts": "signed refusal receipts to known senders / tanda terima penolakan",
+    "bri: files refused": "bri: truncated statement set aside / berkas terpotong",
+    "mandiri: files refused": "mandiri: truncated statement set aside / berkas terpotong",
+    "bri: forged calls refused": "bri: forged SNAP call turned away / panggilan palsu",
+    "mandiri: forged calls refused": "mandiri: forged SNAP call turned away / panggilan palsu",
+    "ministry: rows set aside": "ministry: a row that cannot be translated, reported back / baris ditolak",
+    "payment reports told otherwise": "told otherwise than the books say / berbeda dari pembukuan",
 }
 MARKS = {True: "[green]yes[/]", False: "[bold red]NO[/]"}
 
@@ -57,11 +77,18 @@ def show_comparison(console: Console, expected: Mapping[str, int], seen: Mapping
     table.add_column("seen", justify="right")
     table.add_column("same")
     keys = [*expected, *(key for key in seen if key not in expected)]
-    for key in keys:
-        wanted, found = expected.get(key, 0), seen.get(key, 0)
-        table.add_row(WORDS.get(key, key), str(wanted), str(found), MARKS[wanted == found])
+    for title, _ in PARTS:
+        table.add_section()
+        table.add_row(f"[bold]{title}[/]", "", "", "")
+        for key in [key for key in keys if _part_of(key) == title]:
+            wanted, found = expected.get(key, 0), seen.get(key, 0)
+            table.add_row(f"  {WORDS.get(key, key)}", str(wanted), str(found), MARKS[wanted == found])
     console.print(table)
     return sum(expected.get(key, 0) != seen.get(key, 0) for key in keys)
+
+
+def _part_of(key: str) -> str:
+    return next(title for title, prefixes in PARTS if key.startswith(prefixes))
 
 
 async def follow(
