@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts.rules.reasons import REASONS
 from contracts.vectors.run import judge, read_vectors
 from hub import fsck as fsck_room
 from hub.commands.terminal import (
@@ -52,7 +53,10 @@ async def _check(settings: Settings) -> list[Finding]:
 
 @case_app.command("show", epilog="Example: hub case show B.3/000017/PK.04.00/III/2026")
 def show_case(case: Annotated[str, typer.Argument(help="The application's number.")], as_json: AsJson = False) -> None:
-    """Show a case's facts, bills, payments and recommendation. Exit code 1 if there is none. No personal data."""
+    """Show a case's facts, bills, payments and recommendation, or what it lacks. No personal data.
+
+    Exit code 1 if there is no such case.
+    """
     found = wait_for(_find_case(read_settings(), case))
     if found is None:
         print_fault("There is no such case.")
@@ -71,6 +75,8 @@ def show_case(case: Annotated[str, typer.Argument(help="The application's number
         print_line("No recommendation was issued.")
     else:
         print_line(f"Recommendation {standing['number']}, revision {standing['revision']}: {standing['state']}.")
+    for word in found["blocked_by"]:
+        print_line(f"What is missing: {REASONS[word].text_en} ({word})")
 
 
 async def _find_case(settings: Settings, case: str) -> dict[str, Any] | None:

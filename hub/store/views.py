@@ -1,8 +1,13 @@
 """What an operator looks at: one case, without the worker's personal data."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+from contracts.rules.case import fold
+from contracts.rules.decide import decide
+from contracts.rules.rulebook import Rulebook, RuleSet
+from hub.store import registry
 from hub.store.cases import read_facts
 from hub.store.database import Connection
 
@@ -10,13 +15,14 @@ CASE = "SELECT id, facts, standing, told, rule_set, decided_at FROM cases WHERE 
 
 
 async def show_case(connection: Connection, case_id: str) -> dict[str, Any] | None:
-    """Return a case: its facts in log order, what stands, and what its participants were told last."""
+    """Return a case: its facts in log order, what stands and what blocks it, and what participants were told last."""
     row = await connection.fetchrow(CASE, case_id)
     if row is None:
         return None
     facts = sorted(read_facts(row["facts"]), key=lambda fact: fact.log_index)
     standing = None if row["standing"] is None else json.loads(row["standing"])
     told = json.loads(row["told"])
+    rulebook = Rulebook(RuleSet.read(kept.document.encode()) for kept in await registry.read_rule_sets(connection))
     return {
         "case": row["id"],
         "rule_set": row["rule_set"],
@@ -36,6 +42,7 @@ async def show_case(connection: Connection, case_id: str) -> dict[str, Any] | No
         "recommendation": None
         if standing is None
         else {name: standing.get(name) for name in ("number", "revision", "state", "reason", "basis")},
+        "blocked_by": list(decide(fold(facts), rulebook, datetime.now(UTC)).blocked_by),
         "payments": told.get("outcomes", {}),
         "bills": told.get("bills", {}),
     }
