@@ -46,6 +46,7 @@ from hub.step import (
     gather,
     keys_for,
     name_log,
+    proceed,
     refuse,
     sift,
 )
@@ -142,7 +143,7 @@ class Plan:
     def timers(self) -> list[Timer]:
         """Return the deadlines that this sets and takes back."""
         claimed = (row for work in self.gathered.cases.values() for row in work.claimed)
-        dropped = [Timer(UNMATCHED_TIMER, row.code, None) for row in claimed]
+        dropped = [Timer(UNMATCHED_TIMER, row.code, None) for row in claimed if row.facts]
         steps = [step for _, step in self.touched] + [step for _, step in self.coded]
         return dropped + [timer for step in steps for timer in step.timers]
 
@@ -352,7 +353,7 @@ class Desk:
         gathered = gather(sifted.fresh, case_rows, code_rows)
         plan = Plan(gathered.fresh, gathered=gathered)
         for work in gathered.cases.values():
-            plan.touched.append((work, advance(work.joined(), judgement.rulebook, judgement.log_name, now)))
+            plan.touched.append((work, proceed(work, judgement.rulebook, judgement.log_name, now)))
         unmatched = timedelta(seconds=judgement.registry.limits.unmatched_s)
         for waiting in gathered.codes.values():
             facts = [*waiting.row.facts, *waiting.fresh]

@@ -36,6 +36,8 @@ GROUP: Final = "hub-intake"
 PART: Final = "intake"
 POLL_MS = 500
 BATCHES_PER_POLL = 2
+# A fetch that waits for one partition keeps every other one of that broker waiting.
+FETCH_WAIT_MS_MAX = 20
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 PARTITION_FETCH_BYTES_MAX = 2 * 1024 * 1024
 # The least that brokers allow by default: after a kill, the partitions move on when it has passed.
@@ -129,6 +131,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             auto_offset_reset="none",
             enable_auto_commit=False,
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            fetch_max_wait_ms=FETCH_WAIT_MS_MAX,
             fetch_max_bytes=FETCH_BYTES_MAX,
             max_partition_fetch_bytes=PARTITION_FETCH_BYTES_MAX,
             session_timeout_ms=SESSION_TIMEOUT_MS,
@@ -148,10 +151,14 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def _discard(self) -> None:
         consumer, self._consumer, self._positions = self._consumer, None, {}
-        try:
-            await asyncio.wait_for(consumer.stop(), STOP_TIMEOUT_S)
-        except (TimeoutError, KafkaError, OSError) as error:
-            log.warning("intake_consumer_not_stopped", error=type(error).__name__)
+        # In a task of its own: when the coordinator is lost, aiokafka ends stop() with a CancelledError that nobody
+        # asked for, and here that would end the intake as if it had been told to stop.
+        stopping = asyncio.create_task(consumer.stop())
+        await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_S)
+        stopping.cancel()
+        [outcome] = await asyncio.gather(stopping, return_exceptions=True)
+        if outcome is not None:
+            log.warning("intake_consumer_not_stopped", error=type(outcome).__name__)
 
     async def _find_topics(self) -> None:
         """Look up the input topics of the registry in force. Raises TopicChanged if one is not what it was."""

@@ -23,6 +23,7 @@ TCP_USER_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 15.0
 CLOSE_TIMEOUT_S = 5.0
+QUERIES_PER_CONNECTION_MAX = 10_000_000
 
 # What passes by itself: an outage, a deadlock, a lock or statement that took too long, a server that is full or stops.
 TRANSIENT = (
@@ -49,6 +50,10 @@ SESSION_SETTINGS = {
 }
 
 
+async def _keep_session(_: Connection) -> None:
+    """Give a connection back as it is: nothing here leaves anything in its session that would have to be reset."""
+
+
 class Database:
     """A pool of connections to the hub's database, which has been checked to be at this hub's schema."""
 
@@ -65,6 +70,8 @@ class Database:
             dsn,
             min_size=1,
             max_size=size,
+            max_queries=QUERIES_PER_CONNECTION_MAX,
+            reset=_keep_session,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
             server_settings=SESSION_SETTINGS | {"application_name": name},
