@@ -154,6 +154,8 @@ async def _until(stop: asyncio.Event, work: Awaitable[None]) -> None:
         await asyncio.wait({working})
         if not working.cancelled():
             working.result()
+        if not stop.is_set():
+            raise RuntimeError("A part of the hub ended without being asked to.")
     finally:
         working.cancel()
         stopping.cancel()
