@@ -99,7 +99,8 @@ def _member_rows(model: type[BaseModel], event: str, names: Iterable[str]) -> li
     for name in names:
         info = model.model_fields[name]
         member = info.alias or name
-        says = MEMBERS.get(f"{event}.{member}") or MEMBERS[member]
+        says = MEMBERS.get(f"{event}.{member}") or MEMBERS.get(member)
+        assert says, f"tests/docs/words.py does not say what {member} of {event} is."
         rows.append((f"`{member}`", _form(hints[name], info), says))
     return rows
 
