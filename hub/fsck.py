@@ -31,11 +31,13 @@ from hub.step import (
     UNMATCHED_TIMER,
     BillingCode,
     Case,
+    Step,
     advance,
     advance_code,
     gather,
     keys_for,
     name_log,
+    proceed,
 )
 from hub.store import inspection
 from hub.store.database import Connection, Database
@@ -113,7 +115,6 @@ class Refold:
     ) -> None:
         self.cases: dict[str, Case] = {}
         self.codes: dict[str, BillingCode] = {}
-        self.rule_sets: dict[str, str | None] = {}
         self.findings: list[Finding] = []
         self._rulebooks = rulebooks
         self._log_name = name_log(origin)
@@ -189,7 +190,7 @@ class Refold:
         rulebook = next(book for index, book in self._rulebooks if index < first)
         for work in gathered.cases.values():
             work.fresh = _settle(work.fresh, indices)
-            self._advance(work.joined(), rulebook, group.at)
+            self._keep(work.joined(), proceed(work, rulebook, self._log_name, group.at))
             for claimed in work.claimed:
                 self.codes[claimed.code] = BillingCode(claimed.code, work.case.id, [], {})
         for waiting in gathered.codes.values():
@@ -210,13 +211,11 @@ class Refold:
             elif timer.name == UNMATCHED_TIMER and row.case_id is None and row.facts:
                 row.told = advance_code(row, row.facts, False, timedelta(), group.at).told
         for case in owners.values():
-            self._advance(case, rulebook, group.at)
+            self._keep(case, advance(case, rulebook, self._log_name, group.at))
 
-    def _advance(self, case: Case, rulebook: Rulebook, now: datetime) -> None:
-        step = advance(case, rulebook, self._log_name, now)
-        case.told, case.standing = step.told, step.standing
+    def _keep(self, case: Case, step: Step) -> None:
+        case.told, case.standing, case.rule_set = step.told, step.standing, step.rule_set
         self.cases[case.id] = case
-        self.rule_sets[case.id] = step.rule_set
 
     def _compare_case(self, row: asyncpg.Record) -> None:
         case = self.cases.pop(row["id"], None) or Case(row["id"], [], {}, None, {})
@@ -226,7 +225,7 @@ class Refold:
         for kind, stored, folded in (
             ("told_differs", json.loads(row["told"]), case.told),
             ("standing_differs", standing, case.standing),
-            ("rule_set_differs", row["rule_set"], self.rule_sets.get(case.id)),
+            ("rule_set_differs", row["rule_set"], case.rule_set),
         ):
             if stored != folded:
                 self._find(kind, subject, "the fold of the log comes to something else")

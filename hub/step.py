@@ -10,14 +10,14 @@ provisional index, PROVISIONAL + its place in the batch, which is larger than ev
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from contracts.admission import Admitted, Deferred, Refused
 from contracts.errors import Code
-from contracts.rules.case import AMENDED, APPROVED, BILLED, Fact, State, facts_of, fold, keys_of
+from contracts.rules.case import AMENDED, APPROVED, BILLED, DECISIVE, Fact, State, facts_of, fold, keys_of
 from contracts.rules.decide import Basis, Decision, Wanted, decide, foundation_lost, recommendation_data
 from contracts.rules.payments import FactKey, tally
 from contracts.rules.rulebook import Rulebook
@@ -84,15 +84,16 @@ class Case:
     """A case's row under its lock.
 
     `told` is what participants were last told, `standing` the last recommendation, `personal` the worker's data by the
-    event that brought it, `stored` the text of `facts` as the row has it.
+    event that brought it, `stored` the text of `facts` as the row has it, `rule_set` the one that it was decided by.
     """
 
     id: str
-    facts: list[Fact]
+    facts: Collection[Fact]
     personal: dict[str, Any]
     standing: dict[str, Any] | None
     told: dict[str, Any]
     stored: str = "[]"
+    rule_set: str | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +104,10 @@ class CaseWork:
     fresh: list[Fact] = field(default_factory=list)
     claimed: list[BillingCode] = field(default_factory=list)
     personal: dict[str, Any] = field(default_factory=dict)
+
+    def is_decisive(self) -> bool:
+        """Whether any of that is read by a decision."""
+        return bool(self.claimed) or any(fact.type in DECISIVE for fact in self.fresh)
 
     def joined(self) -> Case:
         """Return the case as it is with all of that."""
@@ -308,6 +313,13 @@ def name_log(origin: str) -> uuid.UUID:
 def number_recommendation(log_name: uuid.UUID, application: str) -> str:
     """Return the number that all revisions of an application's recommendation bear."""
     return f"TKA-{uuid.uuid5(log_name, application).hex[:12].upper()}"
+
+
+def proceed(work: CaseWork, rulebook: Rulebook, log_name: uuid.UUID, now: datetime) -> Step:
+    """Advance a case by what this batch adds; what no decision reads leaves everything as it was told."""
+    if not work.is_decisive():
+        return Step(work.case.told, work.case.standing, work.case.rule_set)
+    return advance(work.joined(), rulebook, log_name, now)
 
 
 def advance(case: Case, rulebook: Rulebook, log_name: uuid.UUID, now: datetime) -> Step:

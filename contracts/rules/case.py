@@ -33,6 +33,8 @@ TAKEN_BACK: Final = "id.tka.bank.payment.reversed.v1"
 PAYMENTS: Final = frozenset((RECEIVED, BOOKED, TAKEN_BACK))
 BILLINGS: Final = frozenset((BILLED, BILL_EXPIRED, BILL_CANCELLED))
 DECISIONS: Final = frozenset((APPROVED, AMENDED, REJECTED, REVOKED, EXPIRED))
+#: What a decision reads. The steps of the handling and what Immigration answers change none.
+DECISIVE: Final = PAYMENTS | BILLINGS | DECISIONS | {SUBMITTED, EXEMPTED}
 
 
 class Message(Protocol):

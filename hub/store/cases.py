@@ -1,6 +1,6 @@
 """Cases and billing codes: the rows that one message's effect is computed from, under their locks."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,6 +12,8 @@ from hub.seal import settle_index
 from hub.step import BillingCode, Case
 from hub.store.database import Connection
 
+# A fact begins with its source, and nothing else in it begins so.
+FACT_BEGIN = '["https://'
 # Where `Fact.to_json` has the log index.
 FACT_LOG_INDEX = 6
 # An absent row cannot be locked: without its bare row, of two first facts that come at once one would be lost.
@@ -21,7 +23,7 @@ ADD_CASES = "INSERT INTO cases (id) SELECT unnest($1::text[]) ON CONFLICT DO NOT
 LOCK_CODES = """
     SELECT code, case_id, facts, told FROM billing_codes WHERE code = ANY($1::text[]) ORDER BY code FOR UPDATE"""
 LOCK_CASES = """
-    SELECT id, facts, personal, standing, told FROM cases WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"""
+    SELECT id, facts, personal, standing, told, rule_set FROM cases WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"""
 SAVE_CODES = """
     UPDATE billing_codes b SET case_id = u.case_id, facts = u.facts, told = u.told, decided_at = $5
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (code, case_id, facts, told)
@@ -64,6 +66,30 @@ def read_facts(text: str) -> list[Fact]:
     return [Fact.from_json(stored) for stored in from_json(text.encode())]
 
 
+class StoredFacts(Collection[Fact]):
+    """The facts that a row keeps, read only when they are looked at: most messages just add to them."""
+
+    __slots__ = ("_facts", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._facts: list[Fact] | None = None
+
+    def _read(self) -> list[Fact]:
+        if self._facts is None:
+            self._facts = read_facts(self._text)
+        return self._facts
+
+    def __len__(self) -> int:
+        return self._text.count(FACT_BEGIN)
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(self._read())
+
+    def __contains__(self, fact: object) -> bool:
+        return fact in self._read()
+
+
 def join_facts(stored: Iterable[str], fresh: Iterable[Fact], base: int) -> str:
     """Join the stored texts of facts with fresh ones, whose provisional log indices become real."""
     parts = [text[1:-1] for text in stored if text != "[]"]
@@ -95,13 +121,14 @@ async def lock_cases(connection: Connection, cases: Collection[str]) -> dict[str
     return {
         identity: Case(
             identity,
-            read_facts(facts),
+            StoredFacts(facts),
             {} if personal is None else from_json(personal.encode()),
             None if standing is None else from_json(standing.encode()),
             from_json(told.encode()),
             facts,
+            rule_set,
         )
-        for identity, facts, personal, standing, told in await connection.fetch(LOCK_CASES, ordered)
+        for identity, facts, personal, standing, told, rule_set in await connection.fetch(LOCK_CASES, ordered)
     }
 
 

@@ -82,12 +82,14 @@ async def _lock_code(connection: Connection, code: str) -> BillingCode:
 
 
 async def _lock_case(connection: Connection, case: str) -> Case:
-    row = await connection.fetchrow("SELECT facts, personal, standing, told FROM cases WHERE id = $1 FOR UPDATE", case)
+    query = "SELECT facts, personal, standing, told, rule_set FROM cases WHERE id = $1 FOR UPDATE"
+    row = await connection.fetchrow(query, case)
     if row is None:
         return Case(case, [], {}, None, {})
     personal = {} if row["personal"] is None else json.loads(row["personal"])
     standing = None if row["standing"] is None else json.loads(row["standing"])
-    return Case(case, read_facts(row["facts"]), personal, standing, json.loads(row["told"]), row["facts"])
+    facts, told = row["facts"], json.loads(row["told"])
+    return Case(case, read_facts(facts), personal, standing, told, facts, row["rule_set"])
 
 
 # --- absent-row insert: a row that is not there is not locked, and written when all is done --------------------------

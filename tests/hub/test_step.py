@@ -20,7 +20,7 @@ from contracts.wire.envelope import read_envelope
 from contracts.wire.signature import Signature
 from hub import step
 from hub.seal import derive_id, settle_index
-from hub.step import BillingCode, Case, Held, advance, advance_code, gather, keys_for, name_log, sift
+from hub.step import BillingCode, Case, Held, advance_code, gather, keys_for, name_log, proceed, sift
 from tests.contracts.samples import RULEBOOK
 from tests.hub.exchange import APPLICATION, CODE, Bank, Ministry, Sender
 
@@ -56,7 +56,7 @@ class Book:
         for work in gathered.cases.values():
             work.fresh = [self._settle(fact) for fact in work.fresh]
             case = work.joined()
-            done = advance(case, RULEBOOK, LOG, NOW)
+            done = proceed(work, RULEBOOK, LOG, NOW)
             case.told, case.standing = done.told, done.standing
             self.cases[case.id] = case
             self.events += done.events
