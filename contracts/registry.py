@@ -63,13 +63,14 @@ class _Part(BaseModel):
 
 
 class Limits(_Part):
-    """How long things may take: days for a message to travel, seconds for the rest."""
+    """How long things may take: days for a message to travel, banking days for a booking, seconds for the rest."""
 
     expiry_days_max: Positive
     clock_skew_s: Positive
     deferral_s: Positive
     unmatched_s: Positive
     heartbeat_s: Positive
+    booking_days: Annotated[int, Field(ge=1, le=30)] = 2
 
 
 class _Key(_Part):

@@ -33,7 +33,7 @@ def read_event(event_type: str, data: dict[str, Any], subject: str | None = None
         event = model.model_validate(data)
     except ValidationError as error:
         raise Refusal(Code.DATA_INVALID, _first_error(error)) from None
-    if subject is not None and event.subject() not in (None, subject):
+    if subject is not None and not event.fits(subject):
         raise Refusal(Code.DATA_INVALID, "subject: not what data demands")
     return event
 

@@ -6,12 +6,13 @@ for a statement's entry. No reference in here identifies money by itself.
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from contracts import fields
 from contracts.events.event import EventData
 
 POSITION_MAX = 999_999
+_UNCODED_SUBJECT: TypeAdapter[str] = TypeAdapter(fields.UncodedSubject)
 
 
 class PaymentReceived(EventData):
@@ -59,6 +60,16 @@ class PaymentBooked(EventData):
         """The billing code; without one the subject is the connector's own ("X-" and an identifier)."""
         return self.billing_code
 
+    def fits(self, subject: str) -> bool:
+        """Whether the subject is the billing code, or without one a name that no billing code can equal."""
+        if self.billing_code is not None:
+            return subject == self.billing_code
+        try:
+            _UNCODED_SUBJECT.validate_python(subject)
+        except ValidationError:
+            return False
+        return True
+
 
 class PaymentReversed(PaymentBooked):
     """A statement's entry that takes a credit back (DBIT with RvslInd true)."""
@@ -74,9 +85,13 @@ class DifferenceExplained(EventData):
     TYPE: ClassVar[str] = "id.tka.bank.difference.explained.v1"
     NOT_FOLDED: ClassVar[frozenset[str]] = frozenset(("text",))
 
-    difference_id: fields.EventId
+    difference_id: fields.DifferenceId
     explanation_code: fields.Code
     text: fields.Text
+
+    def subject(self) -> str | None:
+        """The subject of the difference, with which its id begins."""
+        return self.difference_id.partition(":")[0]
 
 
 BANK_EVENTS: tuple[type[EventData], ...] = (PaymentReceived, PaymentBooked, PaymentReversed, DifferenceExplained)

@@ -20,6 +20,10 @@ class EventData(BaseModel):
         """The subject that the envelope must carry, or None where the contract does not fix it."""
         return None
 
+    def fits(self, subject: str) -> bool:
+        """Whether the envelope may carry this subject."""
+        return self.subject() in (None, subject)
+
     def decision_facts(self) -> dict[str, Any]:
         """The members that rules and findings read, without personal data: they outlive the original's erasure."""
         return self.model_dump(by_alias=True, exclude=set(self.NOT_FOLDED), exclude_none=True)

@@ -10,8 +10,13 @@ from contracts.events.ministry import Employer, PermitKind, Person, Places, Posi
 
 RECEIPT_ENTRIES_MAX = 256
 BASIS_MAX = 256
+EXPLANATIONS_MAX = 64
+CURRENCIES_MAX = 256
 
 Outcome = Literal["matched", "partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed"]
+DifferenceKind = Literal[
+    "not_booked", "not_notified", "amount", "currency", "unmatched", "excess", "reversal_of_nothing"
+]
 
 
 class AcceptedMessage(Part):
@@ -145,12 +150,12 @@ class RecommendationWithdrawn(RecommendationIssued):
 
 
 class DifferenceOpened(EventData):
-    """Two books do not agree. Subject: the billing code, or the difference's id in upper case."""
+    """Two books do not agree. Subject: the billing code, or the payment's own subject without one."""
 
     TYPE: ClassVar[str] = "id.tka.hub.difference.opened.v1"
 
-    difference_id: fields.EventId
-    kind: fields.Word
+    difference_id: fields.DifferenceId
+    kind: DifferenceKind
     participant: fields.ParticipantId
     billing_code: fields.BillingCode | None
     application: fields.Application | None
@@ -159,16 +164,98 @@ class DifferenceOpened(EventData):
     currency: fields.Currency | None
     opened_at: fields.Timestamp
 
+    def subject(self) -> str | None:
+        """The subject of the difference, with which its id begins."""
+        return self.difference_id.partition(":")[0]
+
+
+class Explanation(Part):
+    """Who explained a difference, and how, by that party's own list."""
+
+    participant: fields.ParticipantId
+    code: fields.Code
+
+
+class DifferenceExplained(EventData):
+    """A difference has been explained; it stays open until it is closed. Subject: as it was opened.
+
+    `explanations` are all that were given. Their words stay with the parties.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.difference.explained.v1"
+
+    difference_id: fields.DifferenceId
+    kind: DifferenceKind
+    participant: fields.ParticipantId
+    explanations: Annotated[list[Explanation], Field(min_length=1, max_length=EXPLANATIONS_MAX)]
+    explained_at: fields.Timestamp
+
+    def subject(self) -> str | None:
+        """The subject of the difference, with which its id begins."""
+        return self.difference_id.partition(":")[0]
+
 
 class DifferenceClosed(EventData):
-    """A difference was resolved or explained."""
+    """A difference is over: the facts agree now (resolved), or an operator closed it and says why (closed).
+
+    Subject: as it was opened.
+    """
 
     TYPE: ClassVar[str] = "id.tka.hub.difference.closed.v1"
 
-    difference_id: fields.EventId
-    kind: fields.Word
-    reason: fields.Word
+    difference_id: fields.DifferenceId
+    kind: DifferenceKind
+    participant: fields.ParticipantId
+    reason: Literal["resolved", "closed"]
+    statement: fields.Text | None
     closed_at: fields.Timestamp
+
+    def subject(self) -> str | None:
+        """The subject of the difference, with which its id begins."""
+        return self.difference_id.partition(":")[0]
+
+
+class Sum(Part):
+    """How many, and how much together."""
+
+    count: Annotated[int, Field(ge=0, le=2**53 - 1)]
+    amount: fields.Total
+
+
+class DailyTotals(Part):
+    """A bank's day in one currency.
+
+    `paired` is notified money that the books know too; `billed` what the Ministry asks under the codes of this money.
+    """
+
+    currency: fields.Currency
+    notified: Sum
+    booked: Sum
+    reversed: Sum
+    paired: Sum
+    billed: Sum
+
+
+class ReconciliationReported(EventData):
+    """A bank's books and its messages of one banking day, side by side. Subject: the bank's id in upper case.
+
+    `sha256` is that of the report, which everybody who has the facts below `log_size` computes to the same bytes. What
+    comes late makes a new revision.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.reconciliation.reported.v1"
+
+    participant: fields.ParticipantId
+    day: fields.Date
+    revision: fields.Revision
+    log_size: fields.LogIndex
+    sha256: fields.Sha256Hex
+    totals: Annotated[list[DailyTotals], Field(max_length=CURRENCIES_MAX)]
+    differences_open: Annotated[int, Field(ge=0, le=2**53 - 1)]
+
+    def subject(self) -> str | None:
+        """The bank's id in upper case."""
+        return self.participant.upper()
 
 
 class Heartbeat(EventData):
@@ -221,7 +308,9 @@ HUB_EVENTS: tuple[type[EventData], ...] = (
     RecommendationIssued,
     RecommendationWithdrawn,
     DifferenceOpened,
+    DifferenceExplained,
     DifferenceClosed,
+    ReconciliationReported,
     Heartbeat,
     SlaWarning,
     SlaBreached,

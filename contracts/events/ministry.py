@@ -338,9 +338,13 @@ class DifferenceExplained(EventData):
     TYPE: ClassVar[str] = "id.tka.ministry.difference.explained.v1"
     NOT_FOLDED: ClassVar[frozenset[str]] = frozenset(("text",))
 
-    difference_id: fields.EventId
+    difference_id: fields.DifferenceId
     explanation_code: fields.Code
     text: fields.Text
+
+    def subject(self) -> str | None:
+        """The subject of the difference, with which its id begins."""
+        return self.difference_id.partition(":")[0]
 
 
 MINISTRY_EVENTS: tuple[type[EventData], ...] = (

@@ -29,12 +29,15 @@ BILL_CANCELLED: Final = "id.tka.ministry.billing.cancelled.v1"
 RECEIVED: Final = "id.tka.bank.payment.received.v1"
 BOOKED: Final = "id.tka.bank.payment.booked.v1"
 TAKEN_BACK: Final = "id.tka.bank.payment.reversed.v1"
+EXPLAINED_BY_MINISTRY: Final = "id.tka.ministry.difference.explained.v1"
+EXPLAINED_BY_BANK: Final = "id.tka.bank.difference.explained.v1"
 
 PAYMENTS: Final = frozenset((RECEIVED, BOOKED, TAKEN_BACK))
 BILLINGS: Final = frozenset((BILLED, BILL_EXPIRED, BILL_CANCELLED))
+EXPLANATIONS: Final = frozenset((EXPLAINED_BY_MINISTRY, EXPLAINED_BY_BANK))
 DECISIONS: Final = frozenset((APPROVED, AMENDED, REJECTED, REVOKED, EXPIRED))
-#: What a decision reads. The steps of the handling and what Immigration answers change none.
-DECISIVE: Final = PAYMENTS | BILLINGS | DECISIONS | {SUBMITTED, EXEMPTED}
+#: What a decision or a reconciliation reads. The steps of the handling and what Immigration answers change none.
+DECISIVE: Final = PAYMENTS | BILLINGS | DECISIONS | EXPLANATIONS | {SUBMITTED, EXEMPTED}
 
 
 class Message(Protocol):
@@ -114,8 +117,11 @@ def keys_of(event_type: str, subject: str, data: Mapping[str, Any]) -> Keys:
     """The keys of a message, from its type, subject and data.
 
     A bank knows billing codes and no applications. A payment without a code is keyed by its own subject ("X-" and an
-    identifier), which no billing code can equal, so that it stands alone until someone explains it.
+    identifier), which no billing code can equal, so that it stands alone until someone explains it. An explanation goes
+    where its difference is, which its subject names.
     """
+    if event_type in EXPLANATIONS:
+        return Keys(None, subject)
     if event_type in PAYMENTS:
         return Keys(None, data.get("billing_code") or subject)
     if event_type in BILLINGS:

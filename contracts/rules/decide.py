@@ -58,7 +58,7 @@ class Decision(NamedTuple):
 
     `blocked_by` holds words of `reasons`, the weightiest first; it is empty exactly when a recommendation is wanted.
     `work_permit_blocked_by` says the same of the work permit (2012: the IMTA, which the payment gates).
-    `outcomes` are keyed by (source, id) of each payment event; `bills` by billing code.
+    `outcomes` are keyed by (source, id) of each payment event; `bills` and `tallies` by billing code.
     """
 
     rule_set: RuleSet | None
@@ -67,6 +67,7 @@ class Decision(NamedTuple):
     work_permit_blocked_by: tuple[str, ...]
     outcomes: Mapping[FactKey, str]
     bills: Mapping[str, BillStatus]
+    tallies: Mapping[str | None, Tally]
 
 
 class _Settlement(NamedTuple):
@@ -88,7 +89,7 @@ def decide(state: State, rulebook: Rulebook, now: datetime) -> Decision:
     bills = {code: _status_of(bill, tallies[code], now) for code, bill in state.bills.items()}
     if rule_set is None or applied_on is None:
         unruled = (reasons.APPLICATION_UNKNOWN if applied_on is None else reasons.RULE_SET_MISSING,)
-        return Decision(None, None, unruled, unruled, outcomes, bills)
+        return Decision(None, None, unruled, unruled, outcomes, bills, tallies)
     unapproved = _approval_blocked_by(state, rule_set)
     settlement = _settlement_of(state, tallies, rule_set, applied_on)
     needs_settled = "settled" in rule_set.recommendation_needs
@@ -98,7 +99,7 @@ def decide(state: State, rulebook: Rulebook, now: datetime) -> Decision:
     if not blocked_by and state.submitted and state.approved and state.granted:
         settling = settlement.basis if needs_settled else ()
         wanted = _wanted(state.submitted, state.approved, state.granted, settling, rule_set)
-    return Decision(rule_set, wanted, blocked_by, permit_blocked_by, outcomes, bills)
+    return Decision(rule_set, wanted, blocked_by, permit_blocked_by, outcomes, bills, tallies)
 
 
 def _application_date(state: State) -> date | None:

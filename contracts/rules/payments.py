@@ -37,7 +37,8 @@ class Tally:
     """What the payments of one billing code came to.
 
     `outcomes` per (source, id) of every report and reversal; `settled` is the money that counts, in hundredths of the
-    bill's currency; `settling` the reports of the money that completed it; `taken_back` the reversals that found money.
+    bill's currency; `settling` the reports of the money that completed it; `taken_back` the reversals that found money;
+    `standing` the money that was not taken back, in order.
     """
 
     outcomes: Mapping[FactKey, str]
@@ -45,6 +46,7 @@ class Tally:
     complete: bool
     settling: tuple[Fact, ...]
     taken_back: tuple[Fact, ...]
+    standing: tuple[Money, ...] = ()
 
 
 EMPTY = Tally({}, 0, False, (), ())
@@ -74,9 +76,10 @@ def tally(bill: Bill | None, payments: Iterable[Fact], late_settles: bool = True
     if bill is None or bill.cancelled:
         for money in standing:
             outcomes[money.primary.source, money.primary.id] = "unmatched"
-        return Tally(outcomes, 0, False, (), tuple(taken_back))
+        return Tally(outcomes, 0, False, (), tuple(taken_back), tuple(standing))
     settled, settling = _settle(bill, standing, late_settles, outcomes)
-    return Tally(outcomes, settled, settled >= bill.amount, tuple(settling), tuple(taken_back))
+    complete = settled >= bill.amount
+    return Tally(outcomes, settled, complete, tuple(settling), tuple(taken_back), tuple(standing))
 
 
 def _groups_of(payments: Iterable[Fact]) -> dict[tuple[str, str, str, str], list[Fact]]:

@@ -19,6 +19,7 @@ CODE = "820260302000017"
 APPLICATION = "B.3/000017/PK.04.00/III/2026"
 NUMBER = "TKA-0123456789AB"
 HEX = "0f" * 32
+DIFFERENCE = f"{CODE}:0123456789abcdef"
 DIGEST = "A" * 43
 MINISTRY = "https://ministry.example/tka"
 BRI = "https://bri.example/tka"
@@ -58,6 +59,8 @@ CLOCK = {
     "started_at": "2026-03-02T01:00:00Z", "due_on": "2026-03-04", "rule_set": RULE_SET,
 }  # fmt: skip
 
+SUM = {"count": 1, "amount": "1200.00"}
+
 SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.ministry.permit.submitted.v1": {
         **BLOCK, **POST, "application_date": "2026-03-02", "documents": [{"code": "IJAZAH", "sha256": HEX}],
@@ -89,7 +92,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "application": APPLICATION, "billing_code": CODE, "reason_code": "SALAH",
     },
     "id.tka.ministry.difference.explained.v1": {
-        "difference_id": "d-1", "explanation_code": "E1", "text": "Pembayaran ganda.",
+        "difference_id": DIFFERENCE, "explanation_code": "E1", "text": "Pembayaran ganda.",
     },
     "id.tka.bank.payment.received.v1": {
         "bank_code": "002", "billing_code": CODE, "amount": "1200.00", "currency": "USD",
@@ -98,7 +101,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
     },
     "id.tka.bank.payment.booked.v1": BOOKED,
     "id.tka.bank.payment.reversed.v1": {**BOOKED, "reason_code": "AC04"},
-    "id.tka.bank.difference.explained.v1": {"difference_id": "d-1", "explanation_code": "E1", "text": "Salah kirim."},
+    "id.tka.bank.difference.explained.v1": {
+        "difference_id": DIFFERENCE, "explanation_code": "E1", "text": "Salah kirim.",
+    },
     "id.tka.immigration.recommendation.acknowledged.v1": ANSWER,
     "id.tka.immigration.recommendation.queried.v1": {
         **ANSWER, "query_id": "q-1", "question_code": "Q1", "text": "Nama berbeda?",
@@ -125,12 +130,22 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.hub.recommendation.issued.v1": RECOMMENDATION,
     "id.tka.hub.recommendation.withdrawn.v1": {**RECOMMENDATION, "state": "withdrawn", "reason": "permit_revoked"},
     "id.tka.hub.difference.opened.v1": {
-        "difference_id": "d-1", "kind": "unmatched", "participant": "bri", "billing_code": CODE,
+        "difference_id": DIFFERENCE, "kind": "unmatched", "participant": "bri", "billing_code": CODE,
         "application": None, "payment": {"source": BRI, "id": "p-1"}, "amount": "1200.00", "currency": "USD",
         "opened_at": "2026-03-05T00:00:00Z",
     },
     "id.tka.hub.difference.closed.v1": {
-        "difference_id": "d-1", "kind": "unmatched", "reason": "explained", "closed_at": "2026-03-06T00:00:00Z",
+        "difference_id": DIFFERENCE, "kind": "unmatched", "participant": "bri", "reason": "closed",
+        "statement": "Dikembalikan.", "closed_at": "2026-03-06T00:00:00Z",
+    },
+    "id.tka.hub.difference.explained.v1": {
+        "difference_id": DIFFERENCE, "kind": "unmatched", "participant": "bri",
+        "explanations": [{"participant": "bri", "code": "E1"}], "explained_at": "2026-03-06T00:00:00Z",
+    },
+    "id.tka.hub.reconciliation.reported.v1": {
+        "participant": "bri", "day": "2026-03-05", "revision": 1, "log_size": 12, "sha256": HEX,
+        "totals": [{"currency": "USD"} | dict.fromkeys(("notified", "booked", "reversed", "paired", "billed"), SUM)],
+        "differences_open": 1,
     },
     "id.tka.hub.heartbeat.v1": {"topic": "to.bri", "partition": 0, "last_sequence": 7, "registry_version": 3},
     "id.tka.hub.sla.warning.v1": CLOCK,

@@ -24,7 +24,7 @@ def test_keys() -> None:
         assert keys_of(full_type(name), APPLICATION, SAMPLES[full_type(name)]) == Keys(APPLICATION, CODE)
     visa, explained = full_type("visa.approved"), "id.tka.bank.difference.explained.v1"
     assert keys_of(visa, APPLICATION, SAMPLES[visa]) == Keys(APPLICATION, None)
-    assert keys_of(explained, "D-1", SAMPLES[explained]) == Keys(None, None)
+    assert keys_of(explained, CODE, SAMPLES[explained]) == Keys(None, CODE)
 
 
 @pytest.mark.parametrize("event_type", [name for name in EVENTS if ".hub." not in name])

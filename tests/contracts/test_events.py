@@ -122,10 +122,19 @@ def test_the_subject_is_what_the_data_demands() -> None:
     read_event(approved, SAMPLES[approved], APPLICATION)
     read_event(received, SAMPLES[received], CODE)
     read_event(full_type("payment.booked"), changed(full_type("payment.booked"), billing_code=None), "X-0A")
-    for event_type, subject in ((approved, CODE), (received, APPLICATION)):
+    explained = "id.tka.bank.difference.explained.v1"
+    read_event(explained, SAMPLES[explained], CODE)
+    for event_type, subject in ((approved, CODE), (received, APPLICATION), (explained, "X-0A")):
         with pytest.raises(Refusal) as caught:
             read_event(event_type, SAMPLES[event_type], subject)
         assert caught.value.code is Code.DATA_INVALID
+
+
+@pytest.mark.parametrize("subject", [CODE, "X-", "X-0A.B", "X-" + "0" * 41, "Y-0A"])
+def test_a_payment_without_a_code_cannot_pass_for_one_with_a_code(subject: str) -> None:
+    uncoded = changed(full_type("payment.booked"), billing_code=None)
+    with pytest.raises(Refusal):
+        read_event(full_type("payment.booked"), uncoded, subject)
 
 
 @pytest.mark.parametrize("event_type", SAMPLES)
