@@ -156,8 +156,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         stopping = asyncio.create_task(consumer.stop())
         await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_S)
         stopping.cancel()
-        [outcome] = await asyncio.gather(stopping, return_exceptions=True)
-        if outcome is not None:
+        outcomes: list[BaseException | None] = await asyncio.gather(stopping, return_exceptions=True)
+        for outcome in filter(None, outcomes):
             log.warning("intake_consumer_not_stopped", error=type(outcome).__name__)
 
     async def _find_topics(self) -> None:
