@@ -1,1 +1,1 @@
-"""Software that runs at each agency: it translates, stores durably, signs, publishes; verifies, delivers, acknowledges."""
+"""Software at each agency: it translates, stores durably, signs, publishes; verifies, delivers, acknowledges."""
