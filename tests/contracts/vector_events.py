@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.wire import base64url
+from contracts.wire.envelope import write_sequence
 from contracts.wire.key import PrivateKey
 from tests.contracts import vector_world as world
 from tests.contracts.vector_signatures import refused, vector
@@ -123,7 +124,8 @@ def attributes() -> Iterator[Json]:
         content = world.compact({kept: whole[kept] for kept in whole if kept != name})
         yield bad(f"attributes: no {name}", "attribute_missing", content)
     for name in ("datacontentencoding", "data_base64", "traceparent", "partitionkey", "Id", "dataref"):
-        yield bad(f"attributes: {name}", "attribute_unknown", world.value(1, **{name: "x"}))
+        unknown: dict[str, Any] = {name: "x"}
+        yield bad(f"attributes: {name}", "attribute_unknown", world.value(1, **unknown))
     wrong: dict[str, tuple[Any, ...]] = {
         "specversion": ("1.1", "0.3", 1.0),
         "id": ("", "e 1", "e/1", "x" * 65, 1),
@@ -255,7 +257,7 @@ def memory() -> Iterator[Json]:
     )
     mandiri = world.mandiri_value(1)
     jws = world.single(mandiri, KEYS["mandiri-1"])
-    at = {"topic": "from.mandiri"}
+    at: dict[str, Any] = {"topic": "from.mandiri"}
     yield vector(
         "memory: the second form of an ES256 signature",
         "n - s verifies as s does, and is a repeat",
@@ -274,7 +276,7 @@ def memory() -> Iterator[Json]:
         sent(first),
         sent(first + b" ", offset=1, expect="refuse", code="equivocation"),
     )
-    reused = world.value(2, sequence=world.write_sequence(1))
+    reused = world.value(2, sequence=write_sequence(1))
     yield vector(
         "memory: a sequence used again",
         "with another id",
@@ -328,7 +330,7 @@ def memory_of_roots() -> Iterator[Json]:
         world.record(values[1], jws, expect="refuse", code="batch_proof_missing"),
     )
     overlapping = world.batch_jws(
-        world.compact(world.statement(values[1:], first=world.write_sequence(2), last=world.write_sequence(3))), BRI
+        world.compact(world.statement(values[1:], first=write_sequence(2), last=write_sequence(3))), BRI
     )
     yield vector(
         "roots: overlapping ranges",

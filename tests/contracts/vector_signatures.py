@@ -39,7 +39,7 @@ class _Bank:
         self.key: PrivateKey = KEYS[key]
         self.stranger = KEYS["stranger" if alg == "Ed25519" else "es256-stranger"]
         self.write = world.value if alg == "Ed25519" else world.mandiri_value
-        self.at = {"topic": f"from.{self.name}"}
+        self.at: dict[str, Any] = {"topic": f"from.{self.name}"}
         self.says = {"iss": f"https://{self.name}.example/tka", "aud": f"demo/from.{self.name}"}
 
     def values(self, size: int) -> list[bytes]:
