@@ -85,7 +85,7 @@ def _receivers(event_type: str) -> str:
     if event_type.startswith("id.tka.hub.recommendation."):
         heard.insert(0, "the topic `recommendations`")
     if event_type.startswith("id.tka.hub."):
-        return _list_words(heard) if heard else "nobody: this version of the hub does not send it"
+        return _list_words(heard) if heard else "whom the registry grants it; in the demo, nobody"
     return _list_words(["the hub", *heard])
 
 
@@ -150,6 +150,8 @@ def _parts() -> Iterator[type[Part]]:
 def _find_parts(hint: Any) -> Iterator[type[Part]]:
     if isinstance(hint, type) and issubclass(hint, Part):
         yield hint
+        for within in get_type_hints(hint, include_extras=True).values():
+            yield from _find_parts(within)
     for inner in get_args(hint):
         yield from _find_parts(inner)
 
