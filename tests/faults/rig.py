@@ -86,7 +86,6 @@ class Rig:
     postgres: Postgres
     extra: dict[str, dict[str, str]] = field(default_factory=dict)
     running: dict[str, Child] = field(default_factory=dict)
-    past: list[Child] = field(default_factory=list)
     _waited_since: dict[int, float] = field(default_factory=dict)
 
     def order_file(self, name: str) -> Path:
@@ -107,8 +106,6 @@ class Rig:
             if replacing:
                 environment["FAULT_REPLACE"] = ",".join(replacing)
             child = self.children.start(name, command, environment=environment, cwd=REPOSITORY)
-            if name in self.running:
-                self.past.append(self.running[name])
             self.running[name] = child
 
     def wait_ready(self, *names: str) -> None:
@@ -278,8 +275,3 @@ def open_rig(
             child.send(signal.SIGKILL)
         children.stop_all()
         kafka.delete_topics(services.topic_prefix)
-
-
-def describe_source(participant: str) -> str:
-    """Return the source of a participant's events."""
-    return f"https://{participant}.example/tka"

@@ -121,6 +121,24 @@ def test_connector_names_a_wrong_setting(agency: str, setting: str, rig: Rig) ->
     assert setting in read_sentence(run_connector(rig, agency, "run", **{setting: value}), WRONG_USE)
 
 
+@pytest.mark.parametrize(
+    ("agency", "setting"),
+    [
+        ("bri", "KAFKA_BOOTSTRAP"),
+        ("bri", "HUB_API_URL"),
+        ("ministry", "REGISTER_URL"),
+        ("immigration", "VISA_SYSTEM_URL"),
+    ],
+)
+def test_connector_check_names_what_does_not_answer(agency: str, setting: str, exchange: Exchange) -> None:
+    address = closed_address()
+    values = {"REGISTER_URL": f"postgresql://nobody:nothing@{address}/nowhere", "KAFKA_BOOTSTRAP": address}
+    done = run_connector(exchange.rig, agency, "check", **{setting: values.get(setting, f"http://{address}")})
+    assert done.returncode == UNREACHABLE, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "unreachable" in done.stdout
+
+
 @pytest.fixture
 def own(kafka_cluster: Kafka, postgres_server: Postgres, tmp_path: Path) -> Iterator[Exchange]:
     """Give an exchange whose topics may be destroyed."""
