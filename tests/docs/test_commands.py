@@ -75,10 +75,12 @@ class Reader:
         # The copy shares the environment of this run; whether that is up to date is not this test's question.
         beginning = 'make() { command make -o .venv/ready "$@"; }\n' + (f"{ENVIRONMENT}\n" if with_addresses else "")
         ours = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "KEEP", "APPLICATIONS", "SEED"}
+        environment = {name: value for name, value in os.environ.items() if name not in ours}
         done = subprocess.run(
             ["sh", "-ec", beginning + commands],
             cwd=self.folder,
-            env={name: value for name, value in os.environ.items() if name not in ours},
+            # Else `.venv/bin/hub` would be that of the repository, which may have changed since it was copied.
+            env=environment | {"PYTHONPATH": str(self.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
