@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hub.commands import examination, quarantine, registry, service
+from hub.commands import examination, quarantine, reconcile, registry, service
 from hub.commands.terminal import EXIT_CODES, print_fault
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.add_typer(service.app)
 app.add_typer(examination.app)
 app.add_typer(examination.case_app, name="case")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(registry.participants_app, name="participants")
 app.add_typer(registry.keys_app, name="keys")
 app.add_typer(registry.topics_app, name="topics")

@@ -1,7 +1,9 @@
 """The clock's door: what happens because time has passed, or because the registry has learnt something.
 
     deferred    judged again when the registry's version rose; refused with their code when their time is up
-    timers      a payment nobody billed, a bill that ran out: each firing is a logged fact of its own
+    timers      a payment nobody billed, a bill that ran out, money that one channel alone reports after the bank's
+                days: each firing is a logged fact of its own
+    reports     each banking day that is over, for each bank
     heartbeats  on every stream to a participant, so that silence can be told from having nothing to say
     sequences   how far each source is complete
     assertions  forgotten once their own expiry refuses them
@@ -19,7 +21,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from hub import metrics
 from hub.desk import Desk
 from hub.health import Health
-from hub.store import assertions, sequences
+from hub.reconciler import Reconciler
+from hub.store import assertions, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election
 from hub.store.log import RegistryChanged
 
@@ -27,6 +30,7 @@ GROUP = "deadlines"
 TICK_S = 0.5
 FORGET_EVERY_S = 60.0
 SEQUENCES_EVERY_S = 5.0
+REPORTS_EVERY_S = 60.0
 BATCH_MAX = 500
 # A tick ends after so many batches, so that a heap of one kind does not keep the other duties waiting.
 BATCHES_PER_TICK_MAX = 20
@@ -111,6 +115,7 @@ class Deadlines:
             Duty("timers", 0.0, self._fire),
             Duty("heartbeats", (await self._desk.judgement()).registry.limits.heartbeat_s, self._beat),
             Duty("sequences", SEQUENCES_EVERY_S, self._follow_sequences),
+            Duty("reports", REPORTS_EVERY_S, self._report_days),
             Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
         ]
         while not stop.is_set():
@@ -153,6 +158,18 @@ class Deadlines:
             progress = await sequences.read_progress(connection, sources)
         for source, (contiguous, highest) in progress.items():
             metrics.SOURCE_BEHIND_GAP.labels(source).set(highest - contiguous)
+
+    async def _report_days(self, now: datetime) -> None:
+        for published in await Reconciler(self._desk).catch_up(now):
+            report = published.report
+            metrics.RECONCILIATION_REPORTS.labels(report.participant).inc(published.new)
+            log.info("deadlines.reported", bank=report.participant, day=str(report.day), revision=published.revision)
+
+        async with self._desk.database.connection() as connection:
+            still_open = await differences.count_open(connection)
+        metrics.DIFFERENCES_OPEN.clear()
+        for (bank, kind), count in still_open.items():
+            metrics.DIFFERENCES_OPEN.labels(bank, kind).set(count)
 
     async def _forget_assertions(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:

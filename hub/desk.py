@@ -27,6 +27,7 @@ from contracts.wire.key import PublicKey
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
 from hub import failpoint
+from hub.difference import Closing, Occasion, list_passed, read_timer_subject
 from hub.routes import Routes
 from hub.seal import Forward, Letter, Outline, Receipted, Sealing, address, settle_entries, write_receipts
 from hub.step import (
@@ -34,6 +35,8 @@ from hub.step import (
     HEARTBEAT,
     PROVISIONAL,
     UNMATCHED_TIMER,
+    BillingCode,
+    Case,
     CaseWork,
     CodeWork,
     Event,
@@ -51,7 +54,7 @@ from hub.step import (
     sift,
 )
 from hub.store import cases as case_store
-from hub.store import inbox, log, outbox, positions, quarantine, timers
+from hub.store import differences, inbox, log, outbox, positions, quarantine, timers
 from hub.store import registry as registry_store
 from hub.store.cases import CaseRow, CodeRow
 from hub.store.database import TRANSIENT, Connection, Database
@@ -124,6 +127,11 @@ class Judgement:
         rulebook = Rulebook(RuleSet.read(row.document.encode()) for row in rows)
         return cls(registry, rulebook, Routes(registry), VerifiedRoots(), name_log(registry.log_origin))
 
+    def occasion(self, passed: Mapping[str, str] | None = None, closing: Closing | None = None) -> Occasion:
+        """Return what cases are judged for, with the patience that the registry asks for."""
+        limits = self.registry.limits
+        return Occasion(passed or {}, closing, limits.booking_days, timedelta(seconds=limits.unmatched_s))
+
 
 @dataclass(slots=True)
 class Plan:
@@ -140,12 +148,15 @@ class Plan:
     actions: list[bytes] = field(default_factory=list)
     outline: Outline = field(default_factory=Outline)
 
+    def steps(self) -> list[Step]:
+        """Return what was decided of cases and of billing codes."""
+        return [step for _, step in self.touched] + [step for _, step in self.coded]
+
     def timers(self) -> list[Timer]:
         """Return the deadlines that this sets and takes back."""
         claimed = (row for work in self.gathered.cases.values() for row in work.claimed)
         dropped = [Timer(UNMATCHED_TIMER, row.code, None) for row in claimed if row.facts]
-        steps = [step for _, step in self.touched] + [step for _, step in self.coded]
-        return dropped + [timer for step in steps for timer in step.timers]
+        return dropped + [timer for step in self.steps() for timer in step.timers]
 
     def taken(self, outgoing: int) -> Taken:
         """Count what this came to."""
@@ -208,10 +219,10 @@ class Desk:
             failpoint.reach("intake.after_watermark")
             plan = await self._prepare(tx, judgement, verdicts, now, thorough=thorough, bug=bug)
             failpoint.reach("intake.before_seal")
-            taken = await self._seal(tx, judgement, plan, now, {batch.topic: batch.topic_id})
+            taken = await self.seal(tx, judgement, plan, now, {batch.topic: batch.topic_id})
             failpoint.reach("intake.before_commit")
         failpoint.reach("intake.after_commit")
-        await self._wake(taken)
+        await self.wake(taken)
         return taken
 
     async def retry_deferred(self, now: datetime, limit: int) -> Taken:
@@ -254,10 +265,10 @@ class Desk:
             await quarantine.drop_deferred(tx, settled)
             topic_ids = {one.record.topic: one.topic_id for one in settled}
             plan = await self._prepare(tx, judgement, verdicts, now, thorough=True, bug=bug)
-            taken = await self._seal(tx, judgement, plan, now, topic_ids)
+            taken = await self.seal(tx, judgement, plan, now, topic_ids)
             failpoint.reach("deadlines.before_commit")
         failpoint.reach("deadlines.after_commit")
-        await self._wake(taken)
+        await self.wake(taken)
         return taken
 
     async def fire_timers(self, now: datetime, limit: int) -> list[str]:
@@ -276,23 +287,34 @@ class Desk:
             if bug is not None:
                 await timers.put_off(tx, due, now + POISON_TIMER_DELAY)
                 return []
-            codes = await case_store.lock_codes(tx, {subject for _, subject in due})
+            codes = await case_store.lock_codes(tx, {read_timer_subject(*one)[0] for one in due})
             owners = {row.case_id for row in codes.values() if row.case_id is not None}
             held = await case_store.lock_cases(tx, owners)
             plan = Plan(fired=await timers.take_due(tx, now, due))
-            fired = dict.fromkeys(plan.fired)
-            for case in held.values():
-                if any((BILL_TIMER, row.code) in fired for row in codes.values() if row.case_id == case.id):
-                    plan.touched.append((CaseWork(case), advance(case, judgement.rulebook, judgement.log_name, now)))
-            for row in codes.values():
-                if (UNMATCHED_TIMER, row.code) in fired and row.case_id is None and row.facts:
-                    plan.coded.append((CodeWork(row), advance_code(row, row.facts, False, timedelta(), now)))
-            self._address(judgement, plan, [])
-            taken = await self._seal(tx, judgement, plan, now, {})
+            self._let_pass(judgement, plan, held.values(), codes.values(), now)
+            self.address_plan(judgement, plan, [])
+            taken = await self.seal(tx, judgement, plan, now, {})
             failpoint.reach("deadlines.before_commit")
         failpoint.reach("deadlines.after_commit")
-        await self._wake(taken)
+        await self.wake(taken)
         return [name for name, _ in plan.fired]
+
+    def _let_pass(
+        self, judgement: Judgement, plan: Plan, held: Iterable[Case], codes: Iterable[BillingCode], now: datetime
+    ) -> None:
+        """Judge what the deadlines that fired are about."""
+        fired, passed = set(plan.fired), list_passed(plan.fired)
+        occasion = judgement.occasion(passed)
+        concerned = {row.code for row in codes if (BILL_TIMER, row.code) in fired or row.code in passed}
+        owners = {row.case_id for row in codes if row.code in concerned}
+        for case in held:
+            if case.id in owners:
+                step = advance(case, judgement.rulebook, judgement.log_name, now, occasion)
+                plan.touched.append((CaseWork(case), step))
+        for row in codes:
+            if row.case_id is None and row.facts and ((UNMATCHED_TIMER, row.code) in fired or row.code in passed):
+                step = advance_code(row, row.facts, False, timedelta(), now, occasion)
+                plan.coded.append((CodeWork(row), step))
 
     async def heartbeat(self, now: datetime) -> int:
         """Say on every stream to a participant that it is alive; return how many there are."""
@@ -303,8 +325,8 @@ class Desk:
             event = Event(HEARTBEAT, participant.upper(), participant, None, "", {})
             plan.outline.letters.append(Letter(event, (stream,)))
         async with self.database.transaction() as tx:
-            taken = await self._seal(tx, judgement, plan, now, {})
-        await self._wake(taken)
+            taken = await self.seal(tx, judgement, plan, now, {})
+        await self.wake(taken)
         return taken.outgoing
 
     async def resend(self, parked_id: int, actor: str, reason: str, now: datetime) -> Taken:
@@ -327,11 +349,11 @@ class Desk:
             action = {"action": "resend", "subject": f"quarantine/{parked_id}", "actor": actor, "reason": reason}
             plan.actions.append(entry.operator_action(**action, at=now))
             await quarantine.resolve(tx, parked_id, now, "resent")
-            taken = await self._seal(tx, judgement, plan, now, {record.topic: topic_id})
-        await self._wake(taken)
+            taken = await self.seal(tx, judgement, plan, now, {record.topic: topic_id})
+        await self.wake(taken)
         return taken
 
-    async def _wake(self, taken: Taken) -> None:
+    async def wake(self, taken: Taken) -> None:
         """Tell the relay that there is something to send; outside the transaction, whose commit it would hold up."""
         if taken.outgoing:
             async with self.database.connection() as connection:
@@ -352,18 +374,19 @@ class Desk:
         failpoint.reach("intake.after_cases")
         gathered = gather(sifted.fresh, case_rows, code_rows)
         plan = Plan(gathered.fresh, gathered=gathered)
+        occasion = judgement.occasion()
         for work in gathered.cases.values():
-            plan.touched.append((work, proceed(work, judgement.rulebook, judgement.log_name, now)))
+            plan.touched.append((work, proceed(work, judgement.rulebook, judgement.log_name, now, occasion)))
         unmatched = timedelta(seconds=judgement.registry.limits.unmatched_s)
         for waiting in gathered.codes.values():
             facts = [*waiting.row.facts, *waiting.fresh]
-            plan.coded.append((waiting, advance_code(waiting.row, facts, True, unmatched, now)))
+            plan.coded.append((waiting, advance_code(waiting.row, facts, True, unmatched, now, occasion)))
         plan.deferred, overflow = await self._limit_deferred(tx, sifted.deferred)
         repeats, copies = _resolve_repeats(sifted.repeats, gathered)
         unfit = [*sifted.unfit, *gathered.unfit, *overflow, *copies]
         plan.parked = [park(one, bug) for one in unfit]
         plan.duplicates = len(repeats)
-        self._address(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
+        self.address_plan(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
         return plan
 
     async def _limit_deferred(
@@ -383,7 +406,7 @@ class Desk:
                 kept.append(one)
         return kept, refused
 
-    def _address(self, judgement: Judgement, plan: Plan, others: Iterable[Receipted]) -> None:
+    def address_plan(self, judgement: Judgement, plan: Plan, others: Iterable[Receipted]) -> None:
         """Find out who receives what: originals, what the hub has to say, and receipts."""
         routes, outline = judgement.routes, plan.outline
         receipted: list[Receipted] = []
@@ -392,12 +415,12 @@ class Desk:
             for stream in routes.of_original(envelope.type, sender, envelope.subject, envelope.data):
                 outline.forwards.append(Forward(stream, envelope.subject, index))
             receipted.append(_receipt_of(one, index))
-        for _, step in (*plan.touched, *plan.coded):
+        for step in plan.steps():
             for event in step.events:
                 outline.letters.extend(address(routes, event))
         outline.letters.extend(write_receipts(routes, [*receipted, *others]))
 
-    async def _seal(
+    async def seal(
         self, tx: Connection, judgement: Judgement, plan: Plan, now: datetime, topic_ids: dict[str, str]
     ) -> Taken:
         """Take the log's lock, give everything its number, and write it all. Raises RegistryChanged."""
@@ -416,6 +439,7 @@ class Desk:
         await inbox.remember(tx, plan.fresh, base, now, topic_ids)
         await case_store.save_codes(tx, _code_rows(plan, base), now)
         await case_store.save_cases(tx, _case_rows(plan, base), now)
+        await differences.save(tx, [row for step in plan.steps() for row in step.differences], base)
         await quarantine.park(tx, plan.parked, base + len(plan.fresh), now, topic_ids)
         due_at = now + timedelta(seconds=judgement.registry.limits.deferral_s)
         await quarantine.defer(tx, [_deferred_row(one, topic_ids, version, now, due_at) for one in plan.deferred])

@@ -1,8 +1,9 @@
 """fsck: fold everything again from the inbox, in the order of the log, and compare with what is stored.
 
 It reads one snapshot and changes nothing. What it proves: cases and billing codes are the fold of the accepted
-messages; every message has its leaf, with the bytes that the message demands; positions and streams have no gap; there
-is one recommendation per revision. A deadline's passing is a leaf of its own and is folded where it stands.
+messages, and so are differences and daily reports; every message has its leaf, with the bytes that the message demands;
+positions and streams have no gap; there is one recommendation per revision. A deadline's passing and an operator's
+closing of a difference are leaves of their own and are folded where they stand.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import zlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 import asyncpg
@@ -19,12 +20,16 @@ from contracts.admission import Admitted
 from contracts.errors import Code, Refusal
 from contracts.events import read_event
 from contracts.log import entry
+from contracts.reference.holidays import SHA256 as CALENDAR_SHA256
 from contracts.rules.case import Fact
+from contracts.rules.daily_report import Scope
+from contracts.rules.reconciliation import key_of
 from contracts.rules.rulebook import Rulebook, RuleSet
 from contracts.wire.envelope import read_envelope
 from contracts.wire.instant import read_instant
 from contracts.wire.record import Record
 from contracts.wire.signature import Signature
+from hub.difference import Closing, DifferenceRow, Occasion, list_passed, read_timer_subject
 from hub.step import (
     BILL_TIMER,
     PROVISIONAL,
@@ -41,6 +46,7 @@ from hub.step import (
 )
 from hub.store import inspection
 from hub.store.database import Connection, Database
+from hub.store.differences import make_document
 from hub.store.inbox import name_message
 
 # So many messages are folded in memory at once; more are done in several passes over the log.
@@ -57,12 +63,31 @@ class Finding(NamedTuple):
 
 
 class _Timer(NamedTuple):
-    """A deadline that passed."""
+    """A deadline that passed, or an operator's closing of a difference, which has a statement."""
 
     log_index: int
     name: str
     subject: str
     at: datetime
+    statement: str | None = None
+
+
+_Stretch = tuple[int, int]
+
+
+class _Difference(NamedTuple):
+    """A difference as the log makes it, and the stretches of the log in which it was opened and closed."""
+
+    row: DifferenceRow
+    opened: _Stretch
+    closed: _Stretch | None
+
+    def is_kept_as(self, stored: DifferenceRow, opened_index: int, closed_index: int | None) -> bool:
+        """Whether the database keeps it so."""
+        opened = self.opened[0] <= opened_index <= self.opened[1]
+        if self.closed is None or closed_index is None:
+            return stored == self.row and opened and self.closed is None and closed_index is None
+        return stored == self.row and opened and self.closed[0] <= closed_index <= self.closed[1]
 
 
 @dataclass(slots=True)
@@ -72,6 +97,12 @@ class _Group:
     at: datetime
     messages: list[asyncpg.Record] = field(default_factory=list)
     timers: list[_Timer] = field(default_factory=list)
+
+    def stretch(self) -> _Stretch:
+        """Return the first and last log index of these."""
+        ends = [row["log_index"] for row in (*self.messages[:1], *self.messages[-1:])]
+        ends += [timer.log_index for timer in (*self.timers[:1], *self.timers[-1:])]
+        return min(ends), max(ends)
 
 
 async def check(database: Database) -> list[Finding]:
@@ -89,6 +120,7 @@ async def check(database: Database) -> list[Finding]:
             refold = Refold(await _read_rulebooks(connection), log.origin, claims, passes, number)
             findings += await refold.run(connection, check_leaves=number == 0)
         findings += await _check_recommendations(connection)
+        findings += await _check_reports(connection, log.origin)
     return findings[:FINDINGS_MAX]
 
 
@@ -115,6 +147,7 @@ class Refold:
     ) -> None:
         self.cases: dict[str, Case] = {}
         self.codes: dict[str, BillingCode] = {}
+        self.differences: dict[tuple[str, int], _Difference] = {}
         self.findings: list[Finding] = []
         self._rulebooks = rulebooks
         self._log_name = name_log(origin)
@@ -140,7 +173,10 @@ class Refold:
         async for row in inspection.stream(connection, inspection.READ_CODES):
             if self._is_ours(row["code"]):
                 self._compare_code(row)
-        for name in (*self.cases, *self.codes):
+        async for row in inspection.stream(connection, inspection.READ_DIFFERENCES):
+            if self._is_ours(row["key"]):
+                self._compare_difference(row)
+        for name in (*self.cases, *self.codes, *(identity for identity, _ in self.differences)):
             self._find("not_stored", name, "the log makes it, the database does not hold it")
         return self.findings
 
@@ -190,32 +226,68 @@ class Refold:
         rulebook = next(book for index, book in self._rulebooks if index < first)
         for work in gathered.cases.values():
             work.fresh = _settle(work.fresh, indices)
-            self._keep(work.joined(), proceed(work, rulebook, self._log_name, group.at))
+            self._keep(work.joined(), proceed(work, rulebook, self._log_name, group.at), group)
             for claimed in work.claimed:
                 self.codes[claimed.code] = BillingCode(claimed.code, work.case.id, [], {})
         for waiting in gathered.codes.values():
             unclaimed = waiting.row
             unclaimed.facts = [*unclaimed.facts, *_settle(waiting.fresh, indices)]
-            unclaimed.told = advance_code(unclaimed, unclaimed.facts, True, timedelta(), group.at).told
+            step = advance_code(unclaimed, unclaimed.facts, True, timedelta(), group.at)
+            unclaimed.told = step.told
+            self._note(step, group)
         self._fire(group, rulebook)
 
     def _fire(self, group: _Group, rulebook: Rulebook) -> None:
-        """Let the group's deadlines pass."""
-        owners = {}
+        """Let the group's deadlines pass, and its operator close what was closed."""
+        fired = {(timer.name, timer.subject) for timer in group.timers if timer.statement is None}
+        passed = list_passed(fired)
         for timer in group.timers:
-            row = self.codes.get(timer.subject)
+            if timer.statement is not None:
+                occasion = Occasion(closing=Closing(timer.subject, timer.statement))
+                self._judge([key_of(timer.subject)], occasion, rulebook, group)
+        ripe = []
+        for code in sorted({read_timer_subject(*one)[0] for one in fired} & self.codes.keys()):
+            name = UNMATCHED_TIMER if self.codes[code].case_id is None else BILL_TIMER
+            if (name, code) in fired or code in passed:
+                ripe.append(code)
+        self._judge(ripe, Occasion(passed), rulebook, group)
+
+    def _judge(self, keys: Iterable[str], occasion: Occasion, rulebook: Rulebook, group: _Group) -> None:
+        """Judge the cases and unclaimed codes of these keys once more; those of other passes are not here."""
+        owners = {}
+        for key in keys:
+            row = self.codes.get(key)
             if row is None:
                 continue
-            if timer.name == BILL_TIMER and row.case_id is not None:
+            if row.case_id is not None:
                 owners[row.case_id] = self.cases[row.case_id]
-            elif timer.name == UNMATCHED_TIMER and row.case_id is None and row.facts:
-                row.told = advance_code(row, row.facts, False, timedelta(), group.at).told
+            elif row.facts:
+                step = advance_code(row, row.facts, False, timedelta(), group.at, occasion)
+                row.told = step.told
+                self._note(step, group)
         for case in owners.values():
-            self._keep(case, advance(case, rulebook, self._log_name, group.at))
+            self._keep(case, advance(case, rulebook, self._log_name, group.at, occasion), group)
 
-    def _keep(self, case: Case, step: Step) -> None:
+    def _keep(self, case: Case, step: Step, group: _Group) -> None:
         case.told, case.standing, case.rule_set = step.told, step.standing, step.rule_set
         self.cases[case.id] = case
+        self._note(step, group)
+
+    def _note(self, step: Step, group: _Group) -> None:
+        """Keep the differences that a step changed, with the stretch of the log in which that was."""
+        for row in step.differences:
+            known = self.differences.get((row.id, row.revision))
+            opened = group.stretch() if known is None else known.opened
+            closed = None if known is None else known.closed
+            if row.closed_at is not None and closed is None:
+                closed = group.stretch()
+            self.differences[row.id, row.revision] = _Difference(row, opened, closed)
+
+    def _compare_difference(self, row: asyncpg.Record) -> None:
+        folded = self.differences.pop((row["id"], row["revision"]), None)
+        stored = DifferenceRow._make([*list(row)[:-3], json.loads(row["explanations"])])
+        if folded is None or not folded.is_kept_as(stored, row["opened_index"], row["closed_index"]):
+            self._find("difference_differs", f"difference/{row['id']}", "the fold of the log comes to something else")
 
     def _compare_case(self, row: asyncpg.Record) -> None:
         case = self.cases.pop(row["id"], None) or Case(row["id"], [], {}, None, {})
@@ -293,7 +365,8 @@ async def _read_groups(connection: Connection) -> AsyncIterator[_Group]:
 
 def _read_timer(index: int, leaf: bytes) -> _Timer:
     read = json.loads(leaf)
-    return _Timer(index, read["name"], read["subject"], read_instant(read["at"]))
+    name = read["name"] if read["kind"] == "timer" else read["action"]
+    return _Timer(index, name, read["subject"], read_instant(read["at"]), read.get("reason"))
 
 
 async def _check_parked(connection: Connection) -> list[Finding]:
@@ -345,4 +418,25 @@ async def _check_recommendations(connection: Connection) -> list[Finding]:
         stands = None if standing is None else (standing["revision"], standing["state"])
         if stands != last.get(row["id"]):
             findings.append(Finding("revision_wrong", f"case/{row['id']}", "what stands was not what was said last"))
+    return findings
+
+
+async def _check_reports(connection: Connection, origin: str) -> list[Finding]:
+    """Make every daily report again from the facts below its place in the log, and compare the bytes."""
+    findings = []
+    revisions: dict[tuple[str, date], int] = {}
+    for row in await connection.fetch(inspection.READ_REPORTS):
+        name = (row["participant"], row["day"])
+        subject = f"report/{row['participant']}/{row['day']}/{row['revision']}"
+        if row["revision"] != revisions.get(name, 0) + 1:
+            findings.append(Finding("report_wrong", subject, "a revision before it is missing"))
+        revisions[name] = row["revision"]
+        said = json.loads(row["document"])
+        if hashlib.sha256(row["document"]).hexdigest() != row["sha256"]:
+            findings.append(Finding("report_wrong", subject, "the bytes are not those that the digest names"))
+        elif said["calendar_sha256"] == CALENDAR_SHA256:
+            # Another calendar of holidays may part the days in another way.
+            scope = Scope(said["environment"], origin, *name, row["log_size"])
+            if await make_document(connection, scope) != row["document"]:
+                findings.append(Finding("report_differs", subject, "the facts come to other bytes"))
     return findings

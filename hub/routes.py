@@ -9,7 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from contracts.registry import RECOMMENDATIONS, Participant, Registry, Subscription
-from hub.step import ISSUED, OUTCOME, RECEIPT, WITHDRAWN, Event
+from hub.difference import CLOSED, EXPLAINED, OPENED
+from hub.step import ISSUED, OUTCOME, RECEIPT, REPORTED, WITHDRAWN, Event
+
+# What is said of one bank's money is nothing to another bank.
+OF_ONE_BANK = frozenset((OUTCOME, OPENED, EXPLAINED, CLOSED, REPORTED))
 
 
 class Stream(NamedTuple):
@@ -80,8 +84,8 @@ def _stream(topic: str, key: str, partitions: int) -> Stream:
 
 
 def _may_hear(party: Participant, event: Event) -> bool:
-    """A bank hears of its own payments alone; receipts go to their sender alone and are routed by `of_receipt`."""
-    if event.type == OUTCOME and party.kind == "bank":
+    """A bank hears of its own money alone; receipts go to their sender alone and are routed by `of_receipt`."""
+    if event.type in OF_ONE_BANK and party.kind == "bank":
         return party.id == event.reporter
     return event.type != RECEIPT
 

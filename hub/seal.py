@@ -198,8 +198,9 @@ class Sealing:
     def _identify(self, event: Event, home: Stream, seq: int) -> str:
         """Derive an event's id from what it follows from, so that a redo says the same under the same id."""
         cause = event.digest or str(seq)
-        payment = event.data.get("payment", {})
-        parts = (event.type, home.topic, str(home.partition), event.subject, cause, *map(str, payment.values()))
+        # Several payments or differences of one subject may follow from the same facts.
+        named = [*event.data.get("payment", {}).values(), *filter(None, (event.data.get("difference_id"),))]
+        parts = (event.type, home.topic, str(home.partition), event.subject, cause, *map(str, named))
         return derive_id(self._log_name, "|".join(parts))
 
     def _write(self, event: Event, identity: str, home: Stream, seq: int) -> bytes:

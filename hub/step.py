@@ -17,10 +17,23 @@ from typing import Any, NamedTuple
 
 from contracts.admission import Admitted, Deferred, Refused
 from contracts.errors import Code
-from contracts.rules.case import AMENDED, APPROVED, BILLED, DECISIVE, Fact, State, facts_of, fold, keys_of
+from contracts.rules.case import (
+    AMENDED,
+    APPROVED,
+    BILLED,
+    DECISIVE,
+    EXPLANATIONS,
+    PAYMENTS,
+    Fact,
+    State,
+    facts_of,
+    fold,
+    keys_of,
+)
 from contracts.rules.decide import Basis, Decision, Wanted, decide, foundation_lost, recommendation_data
-from contracts.rules.payments import FactKey, tally
+from contracts.rules.payments import EMPTY, FactKey, tally
 from contracts.rules.rulebook import Rulebook
+from hub.difference import BOOKING_TIMER, NEW_FACTS, DifferenceRow, Matter, Occasion, reconcile
 
 PROVISIONAL = 1 << 62
 # A case or code with more facts than this repeats itself; folding it would hold up everybody else's messages.
@@ -36,6 +49,7 @@ ISSUED = "id.tka.hub.recommendation.issued.v1"
 WITHDRAWN = "id.tka.hub.recommendation.withdrawn.v1"
 RECEIPT = "id.tka.hub.receipt.v1"
 HEARTBEAT = "id.tka.hub.heartbeat.v1"
+REPORTED = "id.tka.hub.reconciliation.reported.v1"
 
 
 class Held(NamedTuple):
@@ -116,6 +130,9 @@ class CaseWork:
         for row in self.claimed:
             outcomes |= row.told.get("outcomes", {})
         told = self.case.told | {"outcomes": outcomes}
+        books = {code: book for row in self.claimed for code, book in row.told.get("books", {}).items()}
+        if books:
+            told["books"] = self.case.told.get("books", {}) | books
         return Case(self.case.id, facts, self.case.personal | self.personal, self.case.standing, told)
 
 
@@ -140,7 +157,7 @@ class Gathered:
 class Event(NamedTuple):
     """An event of the hub's own, before it has a place.
 
-    `digest` is that of the facts it follows from; `reporter` narrows an outcome to the bank that reported the payment.
+    `digest` is that of the facts it follows from; `reporter` narrows what is said of money to the bank that told of it.
     """
 
     type: str
@@ -169,6 +186,7 @@ class Step:
     rule_set: str | None = None
     events: list[Event] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
+    differences: list[DifferenceRow] = field(default_factory=list)
 
 
 def refuse(admitted: Admitted, code: Code, detail: str = "") -> Refused:
@@ -315,17 +333,19 @@ def number_recommendation(log_name: uuid.UUID, application: str) -> str:
     return f"TKA-{uuid.uuid5(log_name, application).hex[:12].upper()}"
 
 
-def proceed(work: CaseWork, rulebook: Rulebook, log_name: uuid.UUID, now: datetime) -> Step:
+def proceed(
+    work: CaseWork, rulebook: Rulebook, log_name: uuid.UUID, now: datetime, occasion: Occasion = NEW_FACTS
+) -> Step:
     """Advance a case by what this batch adds; what no decision reads leaves everything as it was told."""
     if not work.is_decisive():
         return Step(work.case.told, work.case.standing, work.case.rule_set)
-    return advance(work.joined(), rulebook, log_name, now)
+    return advance(work.joined(), rulebook, log_name, now, occasion)
 
 
-def advance(case: Case, rulebook: Rulebook, log_name: uuid.UUID, now: datetime) -> Step:
+def advance(case: Case, rulebook: Rulebook, log_name: uuid.UUID, now: datetime, occasion: Occasion = NEW_FACTS) -> Step:
     """Fold all facts of a case, decide, and compare with what was told and what stands.
 
-    What is decided is a function of the set of facts and of `now`.
+    What is decided is a function of the set of facts and of `now`. Raises NotOpen (hub.difference).
     """
     state = fold(case.facts)
     decision = decide(state, rulebook, now)
@@ -334,6 +354,7 @@ def advance(case: Case, rulebook: Rulebook, log_name: uuid.UUID, now: datetime) 
     _compare_outcomes(step, case, state, decision)
     _compare_bills(step, case, state)
     _compare_standing(step, case, decision, log_name)
+    _compare_books(step, case, state, decision, occasion, now)
     if step.events:
         digest = digest_facts(case.facts)
         cause = max(case.facts, key=lambda fact: fact.log_index).id
@@ -346,7 +367,7 @@ def _told_of(decision: Decision, told: Mapping[str, Any]) -> dict[str, Any]:
     known = told.get("bills", {})
     bills = {code: state for code, state in decision.bills.items() if state == "open" or code in known}
     return {
-        "outcomes": {f"{source} {identity}": outcome for (source, identity), outcome in decision.outcomes.items()},
+        "outcomes": _write_outcomes(decision.outcomes),
         "bills": bills,
     }
 
@@ -390,6 +411,36 @@ def _compare_bills(step: Step, case: Case, state: State) -> None:
             closed = {"billing_code": code, "reason": status}
             step.events.append(Event(BILL_CLOSED, code, case.id, None, "", closed))
             step.timers.append(Timer(BILL_TIMER, code, None))
+
+
+def _compare_books(step: Step, case: Case, state: State, decision: Decision, occasion: Occasion, now: datetime) -> None:
+    """Reconcile the payments under each of a case's billing codes."""
+    known = case.told.get("books", {})
+    codes = [code for code in state.payments if code is not None]
+    if not codes and not known:
+        return
+    explained = [fact for fact in case.facts if fact.type in EXPLANATIONS]
+    books = {}
+    for code in dict.fromkeys((*codes, *known)):
+        facts = [*state.payments.get(code, ()), *explained]
+        matter = Matter(code, case.id, facts, decision.tallies.get(code, EMPTY))
+        book = _apply_book(step, known.get(code, {}), matter, case.id, occasion, now)
+        if book:
+            books[code] = book
+    if books:
+        step.told["books"] = books
+
+
+def _apply_book(
+    step: Step, book: Mapping[str, Any], matter: Matter, correlation: str, occasion: Occasion, now: datetime
+) -> dict[str, Any]:
+    """Reconcile one key, note in the step what is news, and return the book that results."""
+    result = reconcile(book, matter, occasion, now)
+    for news in result.news:
+        step.events.append(Event(news.type, matter.key, correlation, None, "", news.data, news.participant))
+    step.differences += result.rows
+    step.timers += [Timer(BOOKING_TIMER, *deadline) for deadline in result.deadlines]
+    return result.book
 
 
 def _compare_standing(step: Step, case: Case, decision: Decision, log_name: uuid.UUID) -> None:
@@ -436,20 +487,41 @@ def _recommendation_event(case: Case, standing: Mapping[str, Any]) -> Event:
     return Event(ISSUED if standing["state"] == "issued" else WITHDRAWN, case.id, case.id, None, "", data)
 
 
-def advance_code(row: BillingCode, facts: Sequence[Fact], fresh: bool, unmatched: timedelta, now: datetime) -> Step:
-    """Judge the payments on a code that no case claims, when new ones came (`fresh`) or their timer fired.
+def advance_code(
+    row: BillingCode,
+    facts: Sequence[Fact],
+    fresh: bool,
+    unmatched: timedelta,
+    now: datetime,
+    occasion: Occasion = NEW_FACTS,
+) -> Step:
+    """Judge the payments on a code that no case claims, when new ones came (`fresh`) or a timer of theirs fired.
 
     A code may still be claimed, so its payments wait for the timer; money that named no code has nothing to wait for.
+    Raises NotOpen (hub.difference).
     """
-    known = row.told.get("outcomes", {})
-    if fresh and row.code.isdigit():
-        return Step(row.told, timers=[Timer(UNMATCHED_TIMER, row.code, now + unmatched)])
-    outcomes = tally(None, facts).outcomes
-    step = Step({"outcomes": {f"{source} {identity}": outcome for (source, identity), outcome in outcomes.items()}})
-    digest, cause = digest_facts(facts), max(facts, key=lambda fact: fact.log_index).id
-    for payment in facts:
-        outcome = outcomes.get((payment.source, payment.id))
-        if outcome is not None and outcome != known.get(f"{payment.source} {payment.id}"):
-            event = _outcome_event(payment, outcome, None, row.code, None)
-            step.events.append(event._replace(digest=digest, cause=cause))
+    waits = fresh and row.code.isdigit()
+    payments = [fact for fact in facts if fact.type in PAYMENTS]
+    counted = None if waits else tally(None, payments)
+    step = Step({} if counted is None else {"outcomes": _write_outcomes(counted.outcomes)})
+    if counted is None:
+        step.timers.append(Timer(UNMATCHED_TIMER, row.code, now + unmatched))
+        step.told |= {"outcomes": row.told["outcomes"]} if "outcomes" in row.told else {}
+    else:
+        known = row.told.get("outcomes", {})
+        for payment in payments:
+            outcome = counted.outcomes.get((payment.source, payment.id))
+            if outcome is not None and outcome != known.get(f"{payment.source} {payment.id}"):
+                step.events.append(_outcome_event(payment, outcome, None, row.code, None))
+    known_book = row.told.get("books", {}).get(row.code, {})
+    book = _apply_book(step, known_book, Matter(row.code, None, facts, counted), row.code, occasion, now)
+    if book:
+        step.told["books"] = {row.code: book}
+    if step.events:
+        digest, cause = digest_facts(facts), max(facts, key=lambda fact: fact.log_index).id
+        step.events = [event._replace(digest=digest, cause=cause) for event in step.events]
     return step
+
+
+def _write_outcomes(outcomes: Mapping[FactKey, str]) -> dict[str, str]:
+    return {f"{source} {identity}": outcome for (source, identity), outcome in outcomes.items()}

@@ -21,7 +21,16 @@ READ_PARKED = """
         l.entry
     FROM quarantine q LEFT JOIN leaves l USING (log_index) ORDER BY q.log_index"""
 READ_TIMERS = """
-    SELECT log_index, entry FROM leaves WHERE position('"kind":"timer"'::bytea IN entry) > 0 ORDER BY log_index"""
+    SELECT log_index, entry FROM leaves
+    WHERE position('"kind":"timer"'::bytea IN entry) > 0 OR position('"action":"close_difference"'::bytea IN entry) > 0
+    ORDER BY log_index"""
+READ_DIFFERENCES = """
+    SELECT id, revision, key, kind, participant, state, application, payment_source, payment_id, amount, currency,
+        paid_on, opened_at, closed_at, statement, explanations, opened_index, closed_index
+    FROM differences ORDER BY id, revision"""
+READ_REPORTS = """
+    SELECT participant, day, revision, log_size, sha256, document FROM reconciliation_reports
+    ORDER BY participant, day, revision"""
 READ_CLAIMS = "SELECT code, case_id FROM billing_codes WHERE case_id IS NOT NULL"
 READ_CASES = "SELECT id, facts, personal, standing, told, rule_set FROM cases ORDER BY id"
 READ_CODES = "SELECT code, case_id, facts, told FROM billing_codes ORDER BY code"
@@ -104,7 +113,7 @@ async def read_rule_sets(connection: Connection) -> list[tuple[int, str]]:
 
 
 async def read_timers(connection: Connection) -> list[tuple[int, bytes]]:
-    """Return the leaves of the deadlines that passed."""
+    """Return the leaves of the deadlines that passed, and of the differences that operators closed."""
     return [(row["log_index"], row["entry"]) for row in await connection.fetch(READ_TIMERS)]
 
 

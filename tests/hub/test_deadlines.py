@@ -19,6 +19,7 @@ from tests.hub.exchange import Exchange
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 30
+UNMATCHED_TIMERS = "SELECT count(*) FROM timers WHERE name = 'unmatched'"
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -88,7 +89,7 @@ async def _is(exchange: Exchange, query: str, number: int) -> bool:
 async def test_a_payment_that_nobody_billed_is_told_and_its_firing_is_logged(exchange: Exchange, database: str) -> None:
     await exchange.take(exchange.bri.sign(exchange.bri.paid()))
     async with running(Deadlines(exchange.desk, database, Health())):
-        await until(lambda: _is(exchange, "SELECT count(*) FROM timers", 0))
+        await until(lambda: _is(exchange, UNMATCHED_TIMERS, 0))
     outcomes = [e["data"]["outcome"] for e in await exchange.sent("to.bri") if e["type"].endswith("outcome.v1")]
     assert outcomes == ["unmatched"]
     fired = 'SELECT count(*) FROM leaves WHERE position(\'"kind":"timer"\'::bytea IN entry) > 0'
@@ -122,7 +123,7 @@ async def test_a_cut_session_is_opened_again(exchange: Exchange, database: str) 
         await connection.execute(cut)
         await connection.close()
         await exchange.take(exchange.bri.sign(exchange.bri.paid()))
-        await until(lambda: _is(exchange, "SELECT count(*) FROM timers", 0))
+        await until(lambda: _is(exchange, UNMATCHED_TIMERS, 0))
 
 
 async def test_gaps_are_followed_and_old_assertions_forgotten(exchange: Exchange, database: str) -> None:
