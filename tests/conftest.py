@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,7 +22,11 @@ settings.load_profile("project")
 
 # What some tests need beside the pinned packages, and how to tell whether it is here. Those named in ONLY_WHERE_PRESENT
 # are run wherever they can be; the lack of any other fails in CI, whose set-up installs it.
-NEEDS: dict[str, Callable[[], bool]] = {"docker engine": engine_answers, "root": lambda: os.geteuid() == 0}
+NEEDS: dict[str, Callable[[], bool]] = {
+    "docker engine": engine_answers,
+    "root": lambda: os.geteuid() == 0,
+    "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
+}
 ONLY_WHERE_PRESENT = {"docker engine"}
 
 

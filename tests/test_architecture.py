@@ -34,7 +34,12 @@ FILE_CALLS = {"open", "print", "input"}
 SQL = re.compile(
     r"\s*(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|COPY|LISTEN|NOTIFY|WITH \w+ AS|CREATE|ALTER|DROP) "
 )
-SQL_ROOMS = ("hub/store/", "connectors/ministry/outbox.py", "connectors/link/spool")
+SQL_ROOMS = (
+    "hub/store/",
+    "connectors/ministry/outbox",
+    "connectors/ministry/outcome_queue.py",
+    "connectors/link/spool",
+)
 KAFKA_ROOMS = ("hub/intake", "hub/relay", "hub/topics.py")
 FAILPOINTS = ("hub.failpoint", "connectors.link.failpoint")
 # Written in two halves, so that this file does not hold what it looks for.

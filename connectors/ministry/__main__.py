@@ -1,62 +1,109 @@
-"""The ministry's connector: `python -m connectors.ministry run|check`."""
+"""The ministry's connector: `python -m connectors.ministry run | check | make-keys FOLDER`."""
 
+import json
+import os
+import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+import typer
+from fastapi import APIRouter
 
-from connectors.link.check import Finding
+from connectors.link.check import EXIT_SETTINGS
 from connectors.link.command import make_command
-from connectors.link.fault import SourceFault, SourceUnreachable
-from connectors.link.service import Agency, Join, Link
-from connectors.link.settings import ConnectorSettings
-from connectors.ministry.exchange import Exchange
-from connectors.ministry.outbox import open_register
+from connectors.link.fault import SettingsFault
+from connectors.link.service import Agency, Join, Link, Task
+from connectors.ministry.check import check_ministry
+from connectors.ministry.events_door import EventsDoor, read_tokens
+from connectors.ministry.events_folder import EventsFolder
+from connectors.ministry.exchange import Desk, OutboxReader
+from connectors.ministry.mapping import Mapping
+from connectors.ministry.outcome_queue import OutcomeQueue
+from connectors.ministry.register import Register, open_register
+from connectors.ministry.settings import MinistrySettings
+from connectors.ministry.telling import FileReceiver, Receiver, Teller
+from connectors.ministry.webhook import WebhookReceiver, read_signers
+from contracts.wire.key import PrivateKey
+
+__all__ = ["MinistrySettings", "app"]
+
+KEY_USES = ("message", "api")
+KEY_ALGORITHM = "Ed25519"
 
 
-class MinistrySettings(ConnectorSettings):
-    """The settings of every connector, and where the permit register is."""
-
-    register_url: str = Field(
-        pattern=r"^postgres(ql)?://",
-        description="The permit register's database, under a role that may read the outbox and write outcomes only.",
-    )
-
-
-def join_register(settings: MinistrySettings) -> Join:
-    """Return what joins the register to the link."""
+def join_ministry(settings: MinistrySettings) -> Join:
+    """Return what joins the ministry's systems to the link; raise SettingsFault when a way in or out cannot be used."""
 
     @asynccontextmanager
     async def join(link: Link) -> AsyncIterator[Agency]:
-        async with open_register(settings.register_url) as register:
-            exchange = Exchange(register, link.spool)
-            yield Agency(handle=exchange.handle, tasks={"register": exchange.read_for_ever})
+        settings.check_ways()
+        mapping = settings.read_mapping()
+        metrics = link.metrics.collected
+        async with AsyncExitStack() as stack:
+            queue = await stack.enter_async_context(OutcomeQueue.open(settings.spool_dir, link.clock))
+            register = await _open_register(settings, mapping, stack)
+            desk = Desk(link.spool, queue)
+            teller = Teller(queue, _receiver_of(settings, link, register), link.clock, metrics)
+            tasks: dict[str, Task] = {"outcomes": teller.tell_for_ever, "reports": desk.report_for_ever}
+            if register is not None:
+                tasks["register"] = OutboxReader(register, link.spool).read_for_ever
+            if settings.events_dir is not None:
+                opening = EventsFolder.open(settings.events_dir, link.spool, mapping.csv, metrics)
+                tasks["folder"] = (await stack.enter_async_context(opening)).run
+            yield Agency(handle=desk.handle, tasks=tasks, routes=_routes_of(settings, link))
 
     return join
 
 
-async def check_register(settings: MinistrySettings) -> AsyncIterator[Finding]:
-    """Look whether the register answers and gives the connector's role what it needs, and no more."""
+async def _open_register(settings: MinistrySettings, mapping: Mapping, stack: AsyncExitStack) -> Register | None:
+    if settings.register_url is None:
+        return None
+    return await stack.enter_async_context(open_register(settings.register_url, mapping))
+
+
+def _receiver_of(settings: MinistrySettings, link: Link, register: Register | None) -> Receiver:
+    """Return where outcomes go: to the webhook, else into the register, else into the folder."""
+    if settings.webhook_url is not None and settings.webhook_secret_file is not None:
+        return WebhookReceiver(link.http, settings.webhook_url, read_signers(settings.webhook_secret_file), link.clock)
+    if register is not None:
+        return register
+    if settings.events_dir is None:
+        raise SettingsFault("Outcomes have no way out.")
+    return FileReceiver(settings.events_dir)
+
+
+def _routes_of(settings: MinistrySettings, link: Link) -> APIRouter | None:
+    if settings.events_token_file is None:
+        return None
+    tokens = read_tokens(settings.events_token_file)
+    return EventsDoor(link.spool, link.author, tokens, link.metrics.collected).routes()
+
+
+app = make_command("the ministry", MinistrySettings.read, join_ministry, check_ministry)
+
+
+@app.command()
+def make_keys(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where message.pem and api.pem go.")],
+) -> None:
+    """Make the two private keys, and print their public halves, which the hub's operator registers.
+
+    Exit codes: 0 made, 2 the folder cannot be written or holds keys already.
+    """
     try:
-        async with open_register(settings.register_url) as register:
-            rights = await register.rights()
-    except SourceUnreachable as fault:
-        yield Finding("register", "unreachable", str(fault))
-        return
-    except SourceFault as fault:
-        yield Finding("register", "wrong", str(fault))
-        return
-    if not (rights["reads"] and rights["writes"]):
-        says = "The connector's role lacks a right: grant SELECT on register.outbox, SELECT and INSERT on outcome."
-        yield Finding("register", "wrong", says)
-    elif rights["more"]:
-        says = "The connector's role may change register.outbox: revoke INSERT, UPDATE and DELETE from it."
-        yield Finding("register", "wrong", says)
-    else:
-        yield Finding("register", "ok", "The register answers; the role may read its outbox and write outcomes.")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for use in KEY_USES:
+            key = PrivateKey.generate(KEY_ALGORITHM)
+            file = os.open(folder / f"{use}.pem", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(file, "wb") as opened:
+                opened.write(key.to_pem())
+            print(json.dumps({"use": use, "kid": key.kid, "alg": key.alg, "jwk": key.public.jwk}))
+    except OSError as error:
+        print(f"{folder} cannot be used: {error.strerror}.", file=sys.stderr)
+        raise typer.Exit(EXIT_SETTINGS) from None
 
-
-app = make_command("the ministry", MinistrySettings.read, join_register, check_register)
 
 if __name__ == "__main__":
     app()

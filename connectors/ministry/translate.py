@@ -1,10 +1,11 @@
-"""From a row of the register's outbox to an event, and from what came out to a row of its outcome table. Pure.
+"""From a fact in the ministry's own words to an event, and from what came out to an outcome in those words. Pure.
 
-The register's words are Indonesian and its own; the table below is the whole dictionary. What a value may look like is
-the contract's question, which the spool asks; here only what cannot be found or named is Untranslatable.
+The register's words are Indonesian and its own; the table below is the whole dictionary, whichever door a fact comes
+through. What a value may look like is the contract's question, which the spool asks; here only what cannot be found or
+named is Untranslatable.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -16,7 +17,7 @@ from contracts.wire.envelope import Envelope
 from contracts.wire.instant import write_instant
 
 MINISTRY = "id.tka.ministry."
-NATIVE_KEY_PREFIX = "outbox/"
+OUTBOX = "outbox"
 CODE_KIND_UNKNOWN = "row_kind_unknown"
 CODE_MEMBER_MISSING = "row_member_missing"
 CODE_VALUE_UNKNOWN = "row_value_unknown"
@@ -54,25 +55,22 @@ class Untranslatable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """A row of `register.outbox`; `payload` is its JSON with exact decimals."""
+class NativeRow:
+    """A fact as the ministry tells it, through whichever door; `payload` is its JSON with exact decimals.
 
-    id: int
-    xact: int
+    `native_key` is `<door>/<the door's own identity of the fact>`, for example `outbox/17`. `at` is aware.
+    """
+
+    native_key: str
     at: datetime
     kind: str
-    application: str
+    application: str | None
     payload: Mapping[str, Any]
-
-    @property
-    def native_key(self) -> str:
-        """The register's own identity of this fact."""
-        return f"{NATIVE_KEY_PREFIX}{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """A row for `register.outcome`; the same event always makes the same row."""
+    """What the ministry is told of one thing; the same thing always makes the same row, under the same `event_id`."""
 
     event_id: str
     kind: str
@@ -241,17 +239,29 @@ def _bill(native: _Native) -> _Data:
     }
 
 
+def _explanation(native: _Native) -> _Data:
+    return {
+        "difference_id": native.text("id_selisih"),
+        "explanation_code": native.text("kode_penjelasan"),
+        "text": native.text("penjelasan"),
+    }
+
+
 def _bill_cancelled(native: _Native) -> _Data:
     return {"billing_code": native.text("kode_billing"), "reason_code": native.text("alasan")}
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How one kind of row is told: the event's name, what it says, and whether it carries the file's block."""
+    """How one kind of row is told: the event's name, what it says, and whether it carries the file's block.
+
+    `of_application`: it is about the row's application; else its own data says what it is about.
+    """
 
     event: str
     tell: Callable[[_Native], _Data]
     with_file: bool = True
+    of_application: bool = True
 
 
 _KINDS: Mapping[str, _Kind] = {
@@ -278,24 +288,51 @@ _KINDS: Mapping[str, _Kind] = {
         "billing.expired.v1", lambda native: {"billing_code": native.text("kode_billing")}, with_file=False
     ),
     "KODE_BAYAR_BATAL": _Kind("billing.cancelled.v1", _bill_cancelled, with_file=False),
+    "PENJELASAN_SELISIH": _Kind("difference.explained.v1", _explanation, with_file=False, of_application=False),
 }
+KINDS = frozenset(_KINDS)
 
 
-def translate_row(row: OutboxRow) -> NewEvent:
+def translate_row(row: NativeRow) -> NewEvent:
     """Return the event that a row tells. Raises Untranslatable."""
     kind = _KINDS.get(row.kind)
     if kind is None:
         raise Untranslatable(CODE_KIND_UNKNOWN, "kind")
     native = _Native(row.payload)
-    data = {"application": row.application, **(_file(native) if kind.with_file else {}), **kind.tell(native)}
+    told = kind.tell(native)
+    if not kind.of_application:
+        # A difference's id begins with the subject of what it is about (contracts/events/hub.py).
+        return _event(row, kind, str(told["difference_id"]).partition(":")[0], told)
+    if row.application is None:
+        raise Untranslatable(CODE_MEMBER_MISSING, "application")
+    data = {"application": row.application, **(_file(native) if kind.with_file else {}), **told}
+    return _event(row, kind, row.application, data)
+
+
+def _event(row: NativeRow, kind: _Kind, subject: str, data: _Data) -> NewEvent:
     return NewEvent(
         native_key=row.native_key,
         type=MINISTRY + kind.event,
-        subject=row.application,
+        subject=subject,
         time=row.at,
-        correlationid=row.application,
+        correlationid=subject,
         data=data,
     )
+
+
+def translate_rows(rows: Iterable[NativeRow | Aside]) -> tuple[list[NewEvent], list[Aside]]:
+    """Return the events of the rows, and what cannot become one."""
+    facts: list[NewEvent] = []
+    aside: list[Aside] = []
+    for row in rows:
+        if isinstance(row, Aside):
+            aside.append(row)
+            continue
+        try:
+            facts.append(translate_row(row))
+        except Untranslatable as reason:
+            aside.append(Aside(row.native_key, reason.code, reason.detail))
+    return facts, aside
 
 
 # --- outcomes --------------------------------------------------------------------------------------------------------
@@ -312,25 +349,27 @@ def outcome_of(envelope: Envelope) -> OutcomeRow | None:
 
 
 def refusals_of(event_id: str, receipt: Receipt, facts: Mapping[str, SpooledFact]) -> OutcomeRow | None:
-    """Return the outcome row of a receipt that refuses messages, each with the outbox row it came from, if known."""
+    """Return the outcome of a receipt that refuses messages, each with the row it came from, if known."""
     if not receipt.refused:
         return None
     refused = []
     for each in receipt.refused:
         fact = None if each.id is None else facts.get(each.id)
-        refused.append({**each.model_dump(), "row": None if fact is None else row_id_of(fact.native_key)})
+        refused.append({**each.model_dump(), "row": None if fact is None else row_of(fact.native_key)})
     return OutcomeRow(event_id, RECEIPT_KIND, None, None, {"source": receipt.source, "refused": refused})
 
 
 def row_refused(aside: Aside) -> OutcomeRow:
-    """Return the outcome row that tells the register which outbox row could not be published, and why."""
-    row_id = row_id_of(aside.native_key)
+    """Return the outcome that tells the ministry which row could not be published, and why."""
+    door, _, key = aside.native_key.partition("/")
+    event_id = f"row-{key}" if door == OUTBOX else f"row-{door}-{key}"
     # A second trouble of the same row (its content was changed later) is told beside the first.
-    event_id = f"row-{row_id}-conflict" if aside.code == "conflict" else f"row-{row_id}"
-    payload = {"row": row_id, "code": aside.code, "detail": aside.detail}
+    event_id += "-conflict" if aside.code == "conflict" else ""
+    payload = {"row": row_of(aside.native_key), "code": aside.code, "detail": aside.detail}
     return OutcomeRow(event_id, ROW_REFUSED_KIND, None, None, payload)
 
 
-def row_id_of(native_key: str) -> int:
-    """Return the outbox row's number of a native key."""
-    return int(native_key.removeprefix(NATIVE_KEY_PREFIX))
+def row_of(native_key: str) -> int | str:
+    """Return how the ministry knows the row: the outbox's number, or the key under its door."""
+    door, _, key = native_key.partition("/")
+    return int(key) if door == OUTBOX and key.isascii() and key.isdecimal() else key

@@ -176,7 +176,9 @@ async def test_check_finds_nothing_wrong(environment: dict[str, str], register: 
         "registry entry",
         "hub",
         "broker",
+        "clock",
         "register",
+        "register's clock",
     ]
     assert (code, said) == (0, "")
 

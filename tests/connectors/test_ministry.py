@@ -10,15 +10,22 @@ from typing import Any
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
 
+from connectors.link.clock import utc_now
 from connectors.link.delivery import StreamItem, verify
 from connectors.link.fact import Author
 from connectors.link.fault import SourceFault, SourceUnreachable
 from connectors.link.message import compose
 from connectors.link.spool import Spool
-from connectors.ministry.exchange import NOTE_CURSOR, NOTE_IDENTITY, Exchange, translate_rows
-from connectors.ministry.outbox import Cursor, open_register
-from connectors.ministry.translate import OutboxRow, Untranslatable, translate_row
+from connectors.ministry.exchange import NOTE_CURSOR, NOTE_IDENTITY, Desk, OutboxReader
+from connectors.ministry.mapping import Mapping as RegisterMapping
+from connectors.ministry.outbox_postgres import XactCursor
+from connectors.ministry.outcome_queue import OutcomeQueue
+from connectors.ministry.register import ROWS_MAX, Register, open_register
+from connectors.ministry.rights import Rights
+from connectors.ministry.telling import Teller
+from connectors.ministry.translate import NativeRow, Untranslatable, translate_row, translate_rows
 from contracts.events import EVENTS
 from contracts.fields import write_digest
 from contracts.wire.envelope import read_envelope
@@ -109,11 +116,15 @@ ROWS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "KODE_BAYAR": ("billing.issued", BILL),
     "KODE_BAYAR_HANGUS": ("billing.expired", {"kode_billing": "820260302000017", "alasan": "LEWAT"}),
     "KODE_BAYAR_BATAL": ("billing.cancelled", {"kode_billing": "820260302000017", "alasan": "SALAH"}),
+    "PENJELASAN_SELISIH": (
+        "difference.explained",
+        {"id_selisih": "820260302000017:0123456789abcdef", "kode_penjelasan": "P01", "penjelasan": "Dibukukan lusa."},
+    ),
 }
 
 
-def row(kind: str, payload: Mapping[str, Any], row_id: int = 7) -> OutboxRow:
-    return OutboxRow(row_id, 1, AT, kind, APPLICATION, payload)
+def row(kind: str, payload: Mapping[str, Any], row_id: int = 7) -> NativeRow:
+    return NativeRow(f"outbox/{row_id}", AT, kind, APPLICATION, payload)
 
 
 @pytest.mark.parametrize("kind", sorted(ROWS))
@@ -123,13 +134,14 @@ def test_every_kind_becomes_a_message_that_the_contract_accepts(kind: str) -> No
     value, _ = compose(AUTHOR, event, sequence=1, recorded=AT, nonce="A" * 22)
     envelope = read_envelope(value)
     assert envelope.type == f"id.tka.ministry.{name}.v1"
-    assert (envelope.subject, envelope.time, envelope.correlationid) == (APPLICATION, AT, APPLICATION)
+    about = "820260302000017" if kind == "PENJELASAN_SELISIH" else APPLICATION
+    assert (envelope.subject, envelope.time, envelope.correlationid) == (about, AT, about)
 
 
 def test_every_ministry_event_has_its_kind_of_row() -> None:
     told = {f"id.tka.ministry.{name}.v1" for name, _ in ROWS.values()}
     published = {event for event in EVENTS if event.startswith("id.tka.ministry.")}
-    assert published - told == {"id.tka.ministry.difference.explained.v1"}
+    assert published == told
 
 
 def test_money_and_rates_are_exact() -> None:
@@ -193,10 +205,37 @@ async def ministry(register: str, database: str) -> AsyncIterator[Ministry]:
     await connection.close()
 
 
+class Connector:
+    """The ministry's part of a connector, moved by hand."""
+
+    def __init__(self, register: Register, spool: Spool, queue: OutcomeQueue) -> None:
+        self.register, self.spool = register, spool
+        self.reader = OutboxReader(register, spool)
+        self.desk = Desk(spool, queue)
+        self.teller = Teller(queue, register, utc_now, CollectorRegistry())
+
+    async def read(self) -> int:
+        """Read once; return how many messages the spool has got by it."""
+        before = (await self.spool.status()).last_sequence
+        await self.reader.read_once()
+        return (await self.spool.status()).last_sequence - before
+
+    async def tell(self) -> None:
+        await self.desk.report_aside()
+        while await self.teller.tell_due():
+            pass
+
+
 @asynccontextmanager
-async def exchange_on(folder: Path, register: str) -> AsyncIterator[tuple[Exchange, Spool]]:
-    async with open_register(register) as opened, Spool.open(folder / "spool.sqlite", AUTHOR) as spool:
-        yield Exchange(opened, spool), spool
+async def connector_on(
+    folder: Path, register: str, mapping: RegisterMapping | None = None
+) -> AsyncIterator[tuple[Connector, Spool]]:
+    async with (
+        open_register(register, mapping) as opened,
+        Spool.open(folder / "spool.sqlite", AUTHOR) as spool,
+        OutcomeQueue.open(folder, utc_now) as queue,
+    ):
+        yield Connector(opened, spool, queue), spool
 
 
 async def rows_in(spool: Spool) -> list[str]:
@@ -215,11 +254,11 @@ async def test_late_committing_lower_id_is_not_passed_by(
         await transaction.start()
         late = await Ministry(slow).write()
         early = await ministry.write()
-        async with exchange_on(tmp_path, register) as (exchange, spool):
+        async with connector_on(tmp_path, register) as (connector, spool):
             # The later row is committed, but an older transaction may still bring a lower one.
-            assert await exchange.read_once() == 0
+            assert await connector.read() == 0
             await transaction.commit()
-            assert await exchange.read_once() == 2
+            assert await connector.read() == 2
             assert await rows_in(spool) == [f"outbox/{late}", f"outbox/{early}"]
     finally:
         await slow.close()
@@ -231,26 +270,26 @@ async def test_lower_id_of_a_younger_transaction_is_not_passed_by(
     # A sequence is not transactional: this id is drawn now and written after a higher one was read.
     low = await ministry.connection.fetchval("SELECT nextval('register.outbox_id_seq')")
     high = await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        assert await exchange.read_once() == 1
+    async with connector_on(tmp_path, register) as (connector, spool):
+        assert await connector.read() == 1
         await ministry.connection.execute(
             "INSERT INTO register.outbox (id, at, kind, application_number, payload) VALUES ($1, $2, $3, $4, $5)",
             *(low, AT, "LENGKAP", APPLICATION, json.dumps(FILE)),
         )
-        assert await exchange.read_once() == 1
+        assert await connector.read() == 1
         assert await rows_in(spool) == [f"outbox/{high}", f"outbox/{low}"]
 
 
 async def test_restart_goes_on_where_it_was(tmp_path: Path, register: str, ministry: Ministry) -> None:
     first = await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        await exchange.begin()
-        assert await exchange.read_once() == 1
-        assert await exchange.read_once() == 0
+    async with connector_on(tmp_path, register) as (connector, spool):
+        await connector.reader.begin()
+        assert await connector.read() == 1
+        assert await connector.read() == 0
     second = await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        await exchange.begin()
-        assert await exchange.read_once() == 1
+    async with connector_on(tmp_path, register) as (connector, spool):
+        await connector.reader.begin()
+        assert await connector.read() == 1
         assert await rows_in(spool) == [f"outbox/{first}", f"outbox/{second}"]
 
 
@@ -258,9 +297,9 @@ async def test_broken_rows_are_told_and_hold_nothing_up(tmp_path: Path, register
     untranslatable = await ministry.write(payload={})
     unfit = await ministry.write(payload={**FILE, "kbli": "CANARY"})
     good = await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        assert await exchange.read_once() == 3
-        await exchange.report_aside()
+    async with connector_on(tmp_path, register) as (connector, spool):
+        assert await connector.read() == 1
+        await connector.tell()
         assert await rows_in(spool) == [f"outbox/{good}"]
         assert (await spool.status()).aside == 2
     told = {each["event_id"]: each for each in await ministry.outcomes()}
@@ -276,15 +315,14 @@ async def test_broken_rows_are_told_and_hold_nothing_up(tmp_path: Path, register
 
 async def test_crash_before_the_report_reports_later(tmp_path: Path, register: str, ministry: Ministry) -> None:
     broken = await ministry.write(payload={})
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        async with open_register(register) as opened:
-            rows = await opened.rows_after(Cursor())
-        facts, aside = translate_rows(rows)
-        await spool.put(facts, aside=aside, notes={NOTE_CURSOR: str(Cursor(rows[0].xact, rows[0].id))})
+    async with connector_on(tmp_path, register) as (connector, spool):
+        reading = await connector.register.order.read(None, ROWS_MAX)
+        facts, aside = translate_rows(reading.rows)
+        await spool.put(facts, aside=aside, notes={NOTE_CURSOR: reading.cursor})
     assert await ministry.outcomes() == []
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        await exchange.report_aside()
-        await exchange.report_aside()
+    async with connector_on(tmp_path, register) as (connector, spool):
+        await connector.tell()
+        await connector.tell()
     assert [each["event_id"] for each in await ministry.outcomes()] == [f"row-{broken}"]
 
 
@@ -293,16 +331,16 @@ async def test_restored_register_is_read_from_the_beginning(
     tmp_path: Path, register: str, ministry: Ministry, how: str
 ) -> None:
     await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        await exchange.begin()
-        await exchange.read_once()
+    async with connector_on(tmp_path, register) as (connector, spool):
+        await connector.reader.begin()
+        await connector.read()
         before = await rows_in(spool)
         later = {NOTE_CURSOR: f"{2**60},1"} if how == "numbers went back" else {NOTE_IDENTITY: "1/1"}
         await spool.put(notes=later)
         await ministry.write()
-        await exchange.begin()
-        assert await spool.note(NOTE_CURSOR) == "0,0"
-        assert await exchange.read_once() == 2
+        await connector.reader.begin()
+        assert await spool.note(NOTE_CURSOR) is None
+        assert await connector.read() == 1
         assert (await rows_in(spool))[:1] == before
         assert len(await rows_in(spool)) == 2
 
@@ -311,12 +349,13 @@ async def test_changed_row_under_a_known_number_is_a_conflict(
     tmp_path: Path, register: str, ministry: Ministry
 ) -> None:
     changed = await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        await exchange.read_once()
+    async with connector_on(tmp_path, register) as (connector, spool):
+        await connector.read()
         await ministry.connection.execute("UPDATE register.outbox SET kind = 'TKA_TERVERIFIKASI'")
-        await spool.put(notes={NOTE_CURSOR: str(Cursor())})
-        await exchange.read_once()
+        await spool.put(notes={NOTE_CURSOR: None})
+        await connector.read()
         assert len(await rows_in(spool)) == 1
+        await connector.tell()
     assert [each["event_id"] for each in await ministry.outcomes()] == [f"row-{changed}-conflict"]
 
 
@@ -337,10 +376,11 @@ async def test_outcomes_are_written_once(tmp_path: Path, register: str, ministry
         world.heartbeat(TOPIC, 4),
         world.receipt(TOPIC, 5, MINISTRY_SOURCE, accepted=[{"id": "x", "sha256": "A" * 43, "log_index": 1}]),
     ]
-    async with exchange_on(tmp_path, register) as (exchange, _):
+    async with connector_on(tmp_path, register) as (connector, _):
         for _ in range(2):
             for item in items:
-                await exchange.handle(deliver(world, item))
+                await connector.desk.handle(deliver(world, item))
+            await connector.tell()
     written = await ministry.outcomes()
     assert sorted(each["kind"] for each in written) == ["PEMBAYARAN", "REKOMENDASI", "VISA"]
     by_kind = {each["kind"]: each for each in written}
@@ -353,13 +393,14 @@ async def test_outcomes_are_written_once(tmp_path: Path, register: str, ministry
 
 async def test_refused_message_names_the_row_it_came_from(tmp_path: Path, register: str, ministry: Ministry) -> None:
     world, number = World(), await ministry.write()
-    async with exchange_on(tmp_path, register) as (exchange, spool):
-        await exchange.read_once()
+    async with connector_on(tmp_path, register) as (connector, spool):
+        await connector.read()
         [envelope] = [read_envelope(each.value) for each in await spool.waiting(10)]
         refused = {"id": envelope.id, "sha256": write_digest(envelope.digest), "code": "key_revoked", "log_index": 3}
         stranger = {"id": None, "sha256": "A" * 43, "code": "json_invalid", "log_index": 4}
         item = world.receipt(TOPIC, 1, MINISTRY_SOURCE, refused=[refused, stranger])
-        await exchange.handle(deliver(world, item))
+        await connector.desk.handle(deliver(world, item))
+        await connector.tell()
     [written] = await ministry.outcomes()
     assert written["kind"] == "TANDA_TERIMA"
     assert [(each["row"], each["code"]) for each in written["payload"]["refused"]] == [
@@ -371,20 +412,20 @@ async def test_refused_message_names_the_row_it_came_from(tmp_path: Path, regist
 async def test_register_that_is_away_or_closed_is_told_in_words(register: str, database: str) -> None:
     async with open_register("postgresql://nobody:x@127.0.0.1:1/none") as away:
         with pytest.raises(SourceUnreachable, match="check REGISTER_URL"):
-            await away.rows_after(Cursor())
+            await away.order.read(None, 1)
     owner = await asyncpg.connect(database)
     await owner.execute("DROP TABLE register.outbox")
     await owner.close()
     async with open_register(register) as closed:
         with pytest.raises(SourceFault, match="grant SELECT on outbox"):
-            await closed.rows_after(Cursor())
+            await closed.order.read(None, 1)
 
 
 async def test_role_may_not_change_the_outbox(register: str, ministry: Ministry) -> None:
     async with open_register(register) as opened:
-        assert await opened.rights() == {"reads": True, "writes": True, "more": False}
+        assert await opened.tables.rights() == Rights(True, True, changes=False, sees_transactions=None)
 
 
 def test_cursor_is_written_and_read() -> None:
-    assert Cursor.read(str(Cursor(812, 17))) == Cursor(812, 17)
-    assert Cursor.read(None) == Cursor()
+    assert XactCursor.read(str(XactCursor(812, 17))) == XactCursor(812, 17)
+    assert XactCursor.read(None) == XactCursor.read('{"top":7,"missed":[]}') == XactCursor()
