@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         description="Where /healthz, /readyz and /metrics are served beside the API; 0 serves them nowhere.",
     )
     intake_batch_size: int = Field(
-        default=500, ge=1, le=5_000, description="The most messages that the intake takes in one transaction."
+        default=1_000, ge=1, le=5_000, description="The most messages that the intake takes in one transaction."
     )
     database_pool_size: int = Field(
         default=8, ge=1, le=100, description="The most connections to the database that one process holds."

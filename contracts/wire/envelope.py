@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -44,7 +45,12 @@ _PATTERNS: Mapping[str, Callable[[str], re.Match[str] | None]] = {
         "nonce": r"[A-Za-z0-9_-]{21}[AQgw]",
     }.items()
 }
-_CHECKS = tuple(_PATTERNS.items())
+# These say the same few things over and over: remembering the answers costs less than reading the texts again.
+_REPETITIVE = ("specversion", "source", "type", "dataschema", "datacontenttype", "audience")
+_ANSWERS_MAX = 64
+_CHECKS = tuple(
+    (name, lru_cache(_ANSWERS_MAX)(fits) if name in _REPETITIVE else fits) for name, fits in _PATTERNS.items()
+)
 _CAUSATION = re.compile(r"[ -~]{1,128}").fullmatch
 
 

@@ -26,6 +26,7 @@ Signing = Literal["single", "batch"]
 ENVIRONMENT = "bench"
 LOG_ORIGIN = "hub.example/bench"
 BATCH_SIZE = 32
+TICK = timedelta(microseconds=1)
 MESSAGE_LIFE = timedelta(days=30)
 BANKS = {"bri": "002", "mandiri": "008"}
 KINDS = {"ministry": "ministry", "bri": "bank", "mandiri": "bank", "immigration": "immigration"}
@@ -300,6 +301,8 @@ class Traffic:
                 if age <= day:
                     permit = name_permit((day - age) * self.cohort + place)
                     sender = self.senders[stage.sender or permit.bank]
+                    # No two messages happen at the same moment.
+                    now += TICK
                     written[sender.participant].append((stage.type, sender.write(stage, permit, now)))
         signed = [list(sender.sign(written[name], now)) for name, sender in self.senders.items()]
         return _interleave(signed)
