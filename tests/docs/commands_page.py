@@ -34,7 +34,7 @@ def write_page() -> str:
     sections = [INTRODUCTION, "## The operator's\n"]
     sections += [_write_command(words, command) for words, command in _walk(get_command(hub), "hub")]
     sections.append("## Connectors\n")
-    sections.append("`run` and `check` are the same for every agency; a bank's has two more.\n")
+    sections.append("`run` and `check` are the same for every agency; a bank's has two more, the ministry's one.\n")
     sections += [_write_command(words, command) for words, command in _walk_connectors()]
     return "\n".join(sections)
 
