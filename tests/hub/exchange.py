@@ -33,17 +33,25 @@ PERMITS = (
 MINISTRY_TYPES = (
     *(f"id.tka.ministry.permit.{name}.v1" for name in PERMITS),
     *(f"id.tka.ministry.billing.{name}.v1" for name in ("issued", "expired", "cancelled")),
-    "id.tka.ministry.exemption.granted.v1",
+    "id.tka.ministry.exemption.granted.v1", "id.tka.ministry.difference.explained.v1",
+)  # fmt: skip
+BANK_TYPES = (
+    *(f"id.tka.bank.payment.{name}.v1" for name in ("received", "booked", "reversed")),
+    "id.tka.bank.difference.explained.v1",
 )
-BANK_TYPES = tuple(f"id.tka.bank.payment.{name}.v1" for name in ("received", "booked", "reversed"))
 IMMIGRATION_TYPES = ("id.tka.immigration.recommendation.acknowledged.v1", "id.tka.immigration.visa.approved.v1")
+RECONCILED = (
+    *(f"id.tka.hub.difference.{name}.v1" for name in ("opened", "explained", "closed")),
+    "id.tka.hub.reconciliation.reported.v1",
+)
 HEARD = {
     "ministry": (
         "id.tka.hub.payment.outcome.v1", "id.tka.hub.recommendation.issued.v1",
-        "id.tka.hub.recommendation.withdrawn.v1", *IMMIGRATION_TYPES,
+        "id.tka.hub.recommendation.withdrawn.v1", *IMMIGRATION_TYPES, *RECONCILED,
+        "id.tka.bank.difference.explained.v1",
     ),
-    "bri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1"),
-    "mandiri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1"),
+    "bri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1", *RECONCILED),
+    "mandiri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1", *RECONCILED),
     "immigration": ("id.tka.hub.recommendation.issued.v1", "id.tka.hub.recommendation.withdrawn.v1"),
 }  # fmt: skip
 BLOCK: dict[str, Any] = {
