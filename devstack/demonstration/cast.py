@@ -46,6 +46,10 @@ IMMIGRATION_TYPES = (
 RECOMMENDATION_TYPES = ("id.tka.hub.recommendation.issued.v1", "id.tka.hub.recommendation.withdrawn.v1")
 OUTCOME_TYPE = "id.tka.hub.payment.outcome.v1"
 BILL_TYPES = ("id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1")
+RECONCILIATION_TYPES = (
+    *(f"id.tka.hub.difference.{step}.v1" for step in ("opened", "explained", "closed")),
+    "id.tka.hub.reconciliation.reported.v1",
+)
 
 
 def _types(kind: str, names: tuple[str, ...]) -> list[str]:
@@ -53,9 +57,15 @@ def _types(kind: str, names: tuple[str, ...]) -> list[str]:
 
 
 SUBSCRIPTIONS = {
-    "ministry": [*RECOMMENDATION_TYPES, OUTCOME_TYPE, *_types("immigration", IMMIGRATION_TYPES)],
-    "bri": [*BILL_TYPES, OUTCOME_TYPE],
-    "mandiri": [*BILL_TYPES, OUTCOME_TYPE],
+    "ministry": [
+        *RECOMMENDATION_TYPES,
+        OUTCOME_TYPE,
+        *RECONCILIATION_TYPES,
+        *_types("immigration", IMMIGRATION_TYPES),
+        "id.tka.bank.difference.explained.v1",
+    ],
+    "bri": [*BILL_TYPES, OUTCOME_TYPE, *RECONCILIATION_TYPES],
+    "mandiri": [*BILL_TYPES, OUTCOME_TYPE, *RECONCILIATION_TYPES],
     "immigration": [*RECOMMENDATION_TYPES, "id.tka.ministry.query.answered.v1"],
 }
 PUBLICATIONS = {

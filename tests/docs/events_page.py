@@ -13,7 +13,7 @@ from contracts.events.ministry import PermitEvent
 from contracts.rules.reasons import REASONS
 from devstack.demonstration.cast import SUBSCRIPTIONS
 from tests.docs.markdown import GENERATED, table
-from tests.docs.words import FORMS, HUB_RECEIVERS, MEMBERS, OUTCOMES
+from tests.docs.words import DIFFERENCES, FORMS, HUB_RECEIVERS, MEMBERS, OUTCOMES
 
 FAMILIES = {
     "ministry": ("The Ministry", "the Ministry"),
@@ -167,7 +167,9 @@ def _write_parts() -> str:
 
 def _write_outcomes() -> str:
     rows = [(f"`{word}`", says) for word, says in OUTCOMES.items()]
-    return "### What a payment comes to\n\n" + table(("outcome", "means"), rows)
+    outcomes = "### What a payment comes to\n\n" + table(("outcome", "means"), rows)
+    kinds = [(f"`{word}`", says) for word, says in DIFFERENCES.items()]
+    return f"{outcomes}\n### In what books differ\n\n{table(('kind', 'means'), kinds)}"
 
 
 def _write_reasons() -> str:

@@ -10,12 +10,12 @@ from connectors.bank.profile import Profile
 from connectors.link.metrics import LinkMetrics
 from contracts.errors import Code
 from contracts.events import EVENTS
-from contracts.events.hub import Outcome
+from contracts.events.hub import DifferenceKind, Outcome
 from tests.docs.events_page import short_name
 from tests.docs.make_reference import FOLDER, PAGES
 from tests.docs.refusals_page import GROUPS
 from tests.docs.settings_page import PROFILE
-from tests.docs.words import HUB_RECEIVERS, MEMBERS, OUTCOMES
+from tests.docs.words import DIFFERENCES, HUB_RECEIVERS, MEMBERS, OUTCOMES
 
 ROOT = Path(__file__).resolve().parents[2]
 METRIC = re.compile(r'"((?:hub|tkahub_connector)_[a-z_]+)"')
@@ -36,6 +36,7 @@ def test_words_are_about_what_is_there() -> None:
     known = {member for _, member in members} | {f"{event}.{member}" for event, member in members}
     assert MEMBERS.keys() <= known
     assert set(OUTCOMES) == set(get_args(Outcome))
+    assert set(DIFFERENCES) == set(get_args(DifferenceKind))
     assert HUB_RECEIVERS.keys() <= {event for event, _ in members}
     assert PROFILE.keys() == Profile.model_fields.keys()
     assert set(GROUPS) <= set(Code)

@@ -167,9 +167,24 @@ OUTCOMES: Mapping[str, str] = {
     "reversed": "The bank took this money back.",
 }
 
+#: In what the books differ (difference.opened).
+DIFFERENCES: Mapping[str, str] = {
+    "not_booked": "Notified, and not booked within the bank's days.",
+    "not_notified": "Booked, and not notified within the bank's days.",
+    "amount": "Notified and booked with two amounts; or money that leaves its bill short after the bank's days.",
+    "currency": "Paid in another currency than the bill's, or notified and booked in two currencies.",
+    "unmatched": "Money for which no bill is known.",
+    "excess": "Money beyond its bill.",
+    "reversal_of_nothing": "Taken back, and no such money was reported.",
+}
+
 #: Who hears of the hub's own events, where the registry's grants are not the whole answer.
 HUB_RECEIVERS: Mapping[str, str] = {
     "receipt": "the sender of the messages",
     "heartbeat": "every participant, on each of its streams",
     "payment.outcome": "participants that the registry grants it; a bank only for its own payments",
+    "difference.opened": "participants that the registry grants it; a bank only for its own money",
+    "difference.explained": "participants that the registry grants it; a bank only for its own money",
+    "difference.closed": "participants that the registry grants it; a bank only for its own money",
+    "reconciliation.reported": "participants that the registry grants it; a bank only for its own money",
 }

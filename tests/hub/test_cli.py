@@ -1,6 +1,7 @@
 """The command as an operator runs it: in a process of its own, with the environment as its only settings."""
 
 import asyncio
+import hashlib
 import json
 import signal
 import stat
@@ -28,6 +29,7 @@ ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "COLUMNS"
 PATIENCE_S = 60
 FULL_HELP = [
     [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["case", "show"],
+    ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
     ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["topics", "apply"], ["vectors", "run"],
 ]  # fmt: skip
@@ -246,6 +248,24 @@ def test_errors_of_a_migrated_hub_are_told_in_one_sentence(operator: Operator, b
     refused = operator.hub("participants", "add", "bad.json", "--root-key", "root.pem", "--json")
     assert (refused.code, json.loads(refused.err)["exit_code"]) == (2, 2)
     assert "registry_malformed" in refused.err
+
+
+def test_a_day_is_shown_run_and_run_again(installed: Operator) -> None:
+    shown = installed.hub("reconcile", "show", "--day", "2026-03-03", "--json")
+    assert shown.code == 0
+    assert [report["participant"] for report in shown.json["reports"]] == ["bri"]
+    assert shown.json["differences"] == []
+    first = installed.hub("reconcile", "run", "--day", "2026-03-03", "--out", "reports", "--json").json[0]
+    again = installed.hub("reconcile", "run", "--day", "2026-03-03", "--bank", "bri", "--json").json[0]
+    assert (first["revision"], first["published_now"]) == (1, True)
+    assert (again["revision"], again["published_now"]) == (1, False)
+    written = (installed.folder / "reports" / "2026-03-03-bri.json").read_bytes()
+    assert hashlib.sha256(written).hexdigest() == first["sha256"]
+    assert "said so before" in installed.hub("reconcile", "run", "--day", "2026-03-03").out
+    unknown = installed.hub("reconcile", "close", "820260302000017:0123456789abcdef", "--reason", "Refunded.")
+    assert (unknown.code, unknown.out) == (1, "")
+    for words in (["--day", "2026-03-07"], ["--day", "yesterday"], ["--day", "2026-03-03", "--bank", "nobody"]):
+        assert installed.hub("reconcile", "run", *words).code == 2
 
 
 def test_vectors_come_out_as_they_say(operator: Operator) -> None:
