@@ -86,7 +86,7 @@ def _known_kind(kind: str) -> str:
 def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError("this machine knows no time zone of that name (its package is tzdata)") from None
     return name
 

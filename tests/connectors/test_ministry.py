@@ -19,7 +19,9 @@ from connectors.link.fault import SourceFault, SourceUnreachable
 from connectors.link.message import compose
 from connectors.link.spool import Spool
 from connectors.ministry.exchange import NOTE_CURSOR, NOTE_IDENTITY, Desk, OutboxReader
+from connectors.ministry.gaps import GapCursor
 from connectors.ministry.mapping import Mapping as RegisterMapping
+from connectors.ministry.mapping import OutboxForm, RowColumns
 from connectors.ministry.outbox_postgres import XactCursor
 from connectors.ministry.outcome_queue import OutcomeQueue
 from connectors.ministry.register import ROWS_MAX, Register, open_register
@@ -36,6 +38,7 @@ from tests.connectors.parties import (
     MINISTRY_SOURCE,
     Item,
     World,
+    eventually,
 )
 from tests.contracts.samples import APPLICATION, SAMPLES
 
@@ -262,6 +265,54 @@ async def test_late_committing_lower_id_is_not_passed_by(
             assert await rows_in(spool) == [f"outbox/{late}", f"outbox/{early}"]
     finally:
         await slow.close()
+
+
+def by_number() -> RegisterMapping:
+    """The usual tables, as if there were no column of the transaction."""
+    columns = RowColumns(id="id", at="at", kind="kind", application="application_number", payload="payload")
+    return RegisterMapping(outbox=OutboxForm(table="register.outbox", columns=columns, gap_wait_s=1))
+
+
+async def test_late_committing_lower_id_is_found_by_number_alone(
+    tmp_path: Path, register: str, ministry: Ministry, database: str
+) -> None:
+    slow = await asyncpg.connect(database)
+    try:
+        transaction = slow.transaction()
+        await transaction.start()
+        late = await Ministry(slow).write()
+        early = await ministry.write()
+        async with connector_on(tmp_path, register, by_number()) as (connector, spool):
+            await connector.reader.begin()
+            assert await connector.read() == 1
+
+            async def is_noted() -> bool:
+                await connector.read()
+                cursor = GapCursor.read(await spool.note(NOTE_CURSOR))
+                return cursor.missed[0].horizon is not None
+
+            # The number stays missing while its transaction runs, also after the wait.
+            await eventually(is_noted)
+            await transaction.commit()
+            assert await connector.read() == 1
+            assert GapCursor.read(await spool.note(NOTE_CURSOR)).missed == ()
+            assert await rows_in(spool) == [f"outbox/{early}", f"outbox/{late}"]
+    finally:
+        await slow.close()
+
+
+async def test_rolled_back_id_is_settled(tmp_path: Path, register: str, ministry: Ministry) -> None:
+    await ministry.connection.fetchval("SELECT nextval('register.outbox_id_seq')")
+    await ministry.write()
+    async with connector_on(tmp_path, register, by_number()) as (connector, spool):
+
+        async def is_settled() -> bool:
+            await connector.read()
+            cursor = GapCursor.read(await spool.note(NOTE_CURSOR))
+            return cursor.top > 0 and cursor.missed == ()
+
+        await eventually(is_settled)
+        assert (await connector.register.tables.rights()).sees_transactions is True
 
 
 async def test_lower_id_of_a_younger_transaction_is_not_passed_by(
