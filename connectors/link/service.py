@@ -13,7 +13,7 @@ from datetime import timedelta
 import httpx
 import structlog
 import uvicorn
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock, utc_now
@@ -66,13 +66,15 @@ class Agency:
 
     `handle` must be idempotent: after a crash a record is delivered again. Receipts are settled before it sees them.
     A task of `tasks` that raises LinkFault ends the process with its sentence; after any other error it is started
-    again after a pause. `topics`: besides `to.<participant>`.
+    again after a pause. `topics`: besides `to.<participant>`. `protocol`: how the door reads HTTP, where the agency's
+    own protocol wants its limits answered in its own form.
     """
 
     handle: Handle
     tasks: Mapping[str, Task] = field(default_factory=dict)
     routes: APIRouter | None = None
     topics: tuple[str, ...] = ()
+    protocol: type[asyncio.Protocol] | None = None
 
 
 Join = Callable[[Link], AbstractAsyncContextManager[Agency]]
@@ -142,15 +144,26 @@ async def _serve(settings: ConnectorSettings, join: Join, stop: asyncio.Event, s
         subscriber = subscriber_of(link, agency)
         listening = _listen(settings)
         app = build_app(link.spool, link.trust, link.metrics, subscriber, agency.routes)
-        server = _Server(uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_TIMEOUT_S
-        ))  # fmt: skip
+        server = _Server(_configure_server(app, agency.protocol))
         tasks = {**link_tasks(link, subscriber), **agency.tasks}
         _log.info("started", participant=settings.participant, port=listening.getsockname()[1])
         started.set()
         door = asyncio.create_task(server.serve(sockets=[listening]))
         watch = [asyncio.create_task(_supervise(name, task, link.metrics)) for name, task in tasks.items()]
         await _run_until_closed(door, watch, stop, server)
+
+
+def _configure_server(app: FastAPI, protocol: type[asyncio.Protocol] | None) -> uvicorn.Config:
+    """Return how the door is served; nobody's X-Forwarded-For is believed but where the agency's own code does."""
+    return uvicorn.Config(
+        app,
+        http=protocol or "auto",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        proxy_headers=False,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+    )
 
 
 async def _run_until_closed(
