@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from contracts.rules.case import PAYMENTS, Fact
+from contracts.rules.case import Fact
 from contracts.rules.clock import add_banking_days, end_of_day, jakarta_day
 from contracts.rules.payments import Tally
 from contracts.rules.reconciliation import Difference, explanations_of, judge, key_of
@@ -104,6 +104,9 @@ class Reconciled(NamedTuple):
     deadlines: list[tuple[str, datetime | None]]
 
 
+NOTHING = Reconciled({}, [], [], [])
+
+
 def reconcile(book: Book, matter: Matter, occasion: Occasion, now: datetime) -> Reconciled:
     """Compare what the facts under a key show with its book.
 
@@ -117,9 +120,10 @@ def reconcile(book: Book, matter: Matter, occasion: Occasion, now: datetime) -> 
     shown: Mapping[str, Difference | None] = dict.fromkeys(known)
     due = list(book.get("due", ()))
     if matter.counted is not None:
-        payments = [fact for fact in matter.facts if fact.type in PAYMENTS]
         limit = None if checked is None else date.fromisoformat(checked)
-        judged = judge(matter.key, payments, matter.counted, limit)
+        judged = judge(matter.key, matter.facts, matter.counted, limit)
+        if not judged.differences and not judged.waiting and not book and checked is None and closing is None:
+            return NOTHING
         shown = dict.fromkeys(known) | {one.id: one for one in judged.differences}
         due = [day.isoformat() for day in judged.waiting]
     if closing is not None and known.get(closing.difference_id, {}).get("state") != "open":

@@ -31,6 +31,7 @@ LIMITS_DEFAULT = {
     "deferral_s": 600,
     "unmatched_s": 86_400,
     "heartbeat_s": 30,
+    "booking_days": 2,
 }
 
 Document = dict[str, Any]

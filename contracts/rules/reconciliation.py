@@ -56,8 +56,8 @@ class Explanation(NamedTuple):
     code: str
 
 
-def judge(key: str, payments: Iterable[Fact], counted: Tally, checked: date | None) -> Judged:
-    """Find the differences among the payments under one key, given their tally: a pure function of the set.
+def judge(key: str, facts: Iterable[Fact], counted: Tally, checked: date | None) -> Judged:
+    """Find the differences among the facts under one key, given the tally of its payments: a pure function of the set.
 
     `checked` is the last Jakarta day whose money has had its N banking days; None if no day has.
     """
@@ -82,14 +82,18 @@ def judge(key: str, payments: Iterable[Fact], counted: Tally, checked: date | No
             _note(found, "amount", primary)
         if alone:
             lonely.append(primary)
-    _name_lonely(lonely, found)
-    for fact in sorted(payments, key=order_of):
-        if fact.type == TAKEN_BACK and counted.outcomes.get((fact.source, fact.id)) == "unmatched":
+    if lonely:
+        _name_lonely(lonely, found)
+    reversals = [fact for fact in facts if fact.type == TAKEN_BACK]
+    for fact in sorted(reversals, key=order_of):
+        if counted.outcomes.get((fact.source, fact.id)) == "unmatched":
             _note(found, "reversal_of_nothing", fact)
+    if not found:
+        return Judged((), tuple(sorted(waiting)))
     differences = (
         Difference(name_difference(key, *group, ordinal), group[0], group[1], fact)
-        for group, facts in found.items()
-        for ordinal, fact in enumerate(facts.values(), 1)
+        for group, shown in found.items()
+        for ordinal, fact in enumerate(shown.values(), 1)
     )
     return Judged(tuple(sorted(differences)), tuple(sorted(waiting)))
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 # Tuesday the 3rd of March 2026, 10:00 in Jakarta.
 PAID_AT = datetime(2026, 3, 3, 3, 0, tzinfo=UTC)
 PAID_ON = date(2026, 3, 3)
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OTHER_CODE = "820260302000025"
 REFERENCE: dict[str, Any] = {"ntpn": "0A1B2C3D4E5F6G7H"}
 
@@ -88,7 +88,10 @@ KINDS: dict[str, tuple[Told, Told]] = {
         lambda bri: [],
     ),
     "excess": (
-        lambda bri: [told(bri), told(bri, "booked"), told(bri, amount="1.00"), told(bri, "booked", amount="1.00")],
+        lambda bri: [
+            *(told(bri, name) for name in ("received", "booked")),
+            *(told(bri, name, amount="1.00", at=PAID_AT + HOUR) for name in ("received", "booked")),
+        ],
         lambda bri: [told(bri, "reversed", amount="1.00")],
     ),
     "reversal_of_nothing": (
@@ -157,11 +160,9 @@ async def test_money_that_nobody_billed_is_resolved_by_its_bill(exchange: Exchan
 async def test_a_difference_that_comes_again_is_opened_again(exchange: Exchange) -> None:
     bri, ministry = exchange.bri, exchange.ministry
     await take(exchange, ministry, ministry.billed())
-    await take(
-        exchange, bri, told(bri), told(bri, "booked"), told(bri, amount="1.00"), told(bri, "booked", amount="1.00")
-    )
+    await take(exchange, bri, *KINDS["excess"][0](bri))
     await take(exchange, bri, told(bri, "reversed", amount="1.00"))
-    await take(exchange, bri, told(bri, amount="1.00", at=PAID_AT + timedelta(hours=1)))
+    await take(exchange, bri, told(bri, amount="1.00", at=PAID_AT + 2 * HOUR))
     opened = await news(exchange, "to.bri", "difference.opened")
     assert [one["difference_id"] for one in opened] == [opened[0]["difference_id"]] * 2
     row = await exchange.row("SELECT revision FROM differences WHERE state = 'open'")
@@ -171,7 +172,9 @@ async def test_a_difference_that_comes_again_is_opened_again(exchange: Exchange)
 async def test_a_channel_that_says_another_amount_is_one_difference(exchange: Exchange) -> None:
     bri, ministry = exchange.bri, exchange.ministry
     await take(exchange, ministry, ministry.billed())
-    await take(exchange, bri, told(bri, **REFERENCE), told(bri, "booked", amount="1100.00", **REFERENCE))
+    await take(
+        exchange, bri, told(bri, **REFERENCE), told(bri, "booked", at=PAID_AT + HOUR, amount="1100.00", **REFERENCE)
+    )
     await pass_days(exchange)
     assert await kinds(exchange) == ["amount", "excess"]
 
