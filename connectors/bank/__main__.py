@@ -14,14 +14,18 @@ from connectors.bank import snap
 from connectors.bank.book import BankBook
 from connectors.bank.camt054 import StatementRefused, read_transactions
 from connectors.bank.entry import Transaction
-from connectors.bank.notifications import NotificationDoor
-from connectors.bank.profile import read_profile
+from connectors.bank.notifications import Behind, NotificationDoor
+from connectors.bank.payments import Payments
+from connectors.bank.profile import read_partners
 from connectors.bank.settings import BankSettings
-from connectors.bank.statements import StatementFolder, check_folder, judge_statement
+from connectors.bank.snap_listener import SnapProtocol, open_listeners, tls_context
+from connectors.bank.snap_token import Tokens
+from connectors.bank.statements import check_folder, folders_of, judge_statement, open_folders
+from connectors.bank.status import StatusDesk
 from connectors.link.check import EXIT_OK, EXIT_SETTINGS, EXIT_WRONG, Finding
 from connectors.link.command import make_command
 from connectors.link.fault import SettingsFault
-from connectors.link.service import Agency, Join, Link
+from connectors.link.service import Agency, Join, Link, Task
 
 
 def join_bank(settings: BankSettings) -> Join:
@@ -29,19 +33,23 @@ def join_bank(settings: BankSettings) -> Join:
 
     @asynccontextmanager
     async def join(link: Link) -> AsyncIterator[Agency]:
-        profile, key = read_profile(settings.snap_profile_file)
+        partners = read_partners(settings.snap_profile_file)
         metrics = link.metrics.collected
-        door = NotificationDoor(link.spool, profile, key, link.clock, metrics)
-        book = BankBook(link.spool, profile, link.author.source)
+        book = BankBook(link.spool, partners, link.author.source, link.clock)
+        payments = Payments(link.spool, book, link.clock)
+        tokens = Tokens.of(link.key)
+        behind = Behind(partners, tokens, payments, book, link.clock, settings.snap_trusted_proxies)
+        door = NotificationDoor(behind, metrics)
+        desk = StatusDesk(link.spool, payments, partners, link.http, link.clock)
         routes = APIRouter()
         routes.include_router(door.routes())
         routes.include_router(book.routes())
-        opening = StatementFolder.open(
-            settings.statement_dir, link.spool, profile.bank_code, settings.spool_dir, metrics
-        )
-        async with opening as folder:
-            tasks = {"statements": folder.run, "notifications": door.forget_old}
-            yield Agency(handle=book.handle, tasks=tasks, routes=routes)
+        tasks: dict[str, Task] = {"notifications": payments.forget_old, "status": desk.run}
+        for listener in open_listeners(partners.all, door):
+            tasks[f"listener {listener.port}"] = listener.run
+        async with open_folders(settings, partners, link.spool, metrics) as folders:
+            tasks |= {f"statements {number}": folder.run for number, folder in enumerate(folders, start=1)}
+            yield Agency(handle=book.handle, tasks=tasks, routes=routes, protocol=SnapProtocol)
 
     return join
 
@@ -49,15 +57,22 @@ def join_bank(settings: BankSettings) -> Join:
 async def check_bank(settings: BankSettings) -> AsyncIterator[Finding]:
     """Look at the bank's profile and at its folder."""
     try:
-        profile, _ = read_profile(settings.snap_profile_file)
-        yield Finding("SNAP profile", "ok", f"The profile of bank {profile.bank_code} and the bank's key can be used.")
+        partners = read_partners(settings.snap_profile_file)
+        for partner in partners.all:
+            if partner.profile.listener is not None:
+                tls_context(partner.profile.listener)
     except SettingsFault as fault:
         yield Finding("SNAP profile", "settings", str(fault))
-    try:
-        check_folder(settings.statement_dir)
-        yield Finding("statement folder", "ok", "Files can be taken from the statement folder.")
-    except SettingsFault as fault:
-        yield Finding("statement folder", "settings", str(fault))
+        return
+    for partner in partners.all:
+        name, bank = partner.profile.partner_id, partner.profile.bank_code
+        yield Finding("SNAP profile", "ok", f"The profile of {name} (bank {bank}) and its keys can be used.")
+    for folder, _ in folders_of(settings.statement_dir, partners):
+        try:
+            check_folder(folder)
+            yield Finding("statement folder", "ok", "Files can be taken from the statement folder.")
+        except SettingsFault as fault:
+            yield Finding("statement folder", "settings", str(fault))
 
 
 app = make_command("a bank", BankSettings.read, join_bank, check_bank)

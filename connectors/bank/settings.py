@@ -1,10 +1,20 @@
 """A bank connector's settings: the link's, and where the bank's own things are."""
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from connectors.link.settings import ConnectorSettings
+
+
+def _split(written: object) -> object:
+    return [part.strip() for part in written.split(",") if part.strip()] if isinstance(written, str) else written
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 
 
 class BankSettings(ConnectorSettings):
@@ -16,4 +26,8 @@ class BankSettings(ConnectorSettings):
     )
     statement_dir: Path = Field(
         description="The folder into which the bank puts camt.054 files, each under another name first."
+    )
+    snap_trusted_proxies: Networks = Field(
+        default=(),
+        description="Networks of the proxies whose X-Forwarded-For is believed, separated by commas; none by default.",
     )

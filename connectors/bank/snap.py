@@ -132,6 +132,13 @@ def read_time(written: str) -> datetime | None:
         return None
 
 
+def time_form(written: str) -> str:
+    """Return the form of a time that `read_time` takes: seconds, milliseconds (any fraction), or basic."""
+    if _BASIC.fullmatch(written):
+        return "basic"
+    return "milliseconds" if "." in written else "seconds"
+
+
 def _offset(zone: str) -> timedelta:
     """Return the offset of `+07:00` or `+0700`; raise ValueError when it has sixty minutes or more."""
     minutes = int(zone[-2:])

@@ -10,13 +10,14 @@ needs several transactions is finished from the copy after a crash, before anyth
 """
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from connectors.bank.camt054 import FILE_REASONS, StatementRefused, read_transactions
 from connectors.bank.entry import REFUSED_REASONS, Transaction
+from connectors.bank.profile import Partner, Partners
+from connectors.bank.settings import BankSettings
 from connectors.bank.translate import statement_payment
 from connectors.link import failpoint
 from connectors.link.fact import Aside, NewEvent, Put
@@ -98,6 +101,65 @@ def check_folder(folder: Path) -> None:
         raise SettingsFault(f"STATEMENT_DIR {folder} is no folder that this process may read and write.")
 
 
+@contextmanager
+def _hold(folder: Path) -> Iterator[None]:
+    """Hold the folder alone: two connectors, each with a spool of its own, would count every file twice.
+
+    The lock is on the folder itself, so it ends with the process, however it ends. Raises SettingsFault.
+    """
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsFault(
+                f"Another connector process takes statements from {folder}: stop it, or give this one another folder."
+            ) from None
+        yield
+    finally:
+        os.close(held)
+
+
+def count_statements(metrics: CollectorRegistry) -> Counter:
+    """Return the counter of statement files, one for all folders of a connector."""
+    return Counter(
+        "tkahub_connector_statements", "Statement files, by what became of them", ["verdict"], registry=metrics
+    )
+
+
+def folders_of(statement_dir: Path, partners: Partners) -> list[tuple[Path, Partner]]:
+    """Return each folder with the partner whose statements come there: the first partner's is `statement_dir`.
+
+    Another partner has a folder only if its profile names one.
+    """
+    first, *others = partners.all
+    own = [(each.profile.statement_dir, each) for each in others]
+    named = [(folder, partner) for folder, partner in own if folder is not None]
+    return [(first.profile.statement_dir or statement_dir, first), *named]
+
+
+@asynccontextmanager
+async def open_folders(
+    settings: BankSettings, partners: Partners, spool: Spool, metrics: CollectorRegistry
+) -> AsyncIterator[list["StatementFolder"]]:
+    """Open every partner's folder. Raises SettingsFault."""
+    files = count_statements(metrics)
+    async with AsyncExitStack() as stack:
+        opened = []
+        for number, (folder, partner) in enumerate(folders_of(settings.statement_dir, partners)):
+            # The first keeps the names that a spool of a single partner has.
+            owner = f"{partner.profile.partner_id}." if number else ""
+            opening = StatementFolder.open(
+                folder, spool, partner.profile.bank_code, settings.spool_dir, files, _file_name(owner)
+            )
+            opened.append(await stack.enter_async_context(opening))
+        yield opened
+
+
+def _file_name(owner: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in ".-_" else f"%{ord(letter):02x}" for letter in owner)
+
+
 #: Which file, and which version of it: inode, size in bytes, time of change in nanoseconds.
 _State = tuple[int, int, int]
 
@@ -119,31 +181,32 @@ class StatementFolder:
         spool: Spool,
         bank_code: str,
         private: Path,
-        metrics: CollectorRegistry,
+        files: Counter,
         thread: ThreadPoolExecutor,
+        owner: str,
     ) -> None:
         self._folder = folder
         self._spool = spool
         self._bank_code = bank_code
-        self._copy = private / _COPY_NAME
+        self._copy = private / f"{owner}{_COPY_NAME}"
+        self._taking_note = _TAKING_NOTE + owner
         self._thread = thread
         self._seen: dict[str, tuple[_State, float]] = {}
-        self._files = Counter(
-            "tkahub_connector_statements", "Statement files, by what became of them", ["verdict"], registry=metrics
-        )
+        self._files = files
 
     @staticmethod
     @asynccontextmanager
     async def open(
-        folder: Path, spool: Spool, bank_code: str, private: Path, metrics: CollectorRegistry
+        folder: Path, spool: Spool, bank_code: str, private: Path, files: Counter, owner: str = ""
     ) -> AsyncIterator["StatementFolder"]:
-        """Open `folder`; `private` is where only this connector writes. Raises SettingsFault."""
+        """Open `folder`; `private` is where only this connector writes, under `owner`'s names. Raises SettingsFault."""
         check_folder(folder)
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="statements")
-        try:
-            yield StatementFolder(folder, spool, bank_code, private, metrics, thread)
-        finally:
-            thread.shutdown()
+        with _hold(folder):
+            try:
+                yield StatementFolder(folder, spool, bank_code, private, files, thread, owner)
+            finally:
+                thread.shutdown()
 
     async def _work(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -243,7 +306,7 @@ class StatementFolder:
                 following = await self._work(lambda: next(parts, None))
                 note = None if following is None else json.dumps({"name": name, "sha256": digest})
                 failpoint.reach("statement.before_put")
-                puts = await self._spool.put(part.facts, aside=part.aside, notes={_TAKING_NOTE: note})
+                puts = await self._spool.put(part.facts, aside=part.aside, notes={self._taking_note: note})
                 conflicts += _conflicts(part.facts, puts)
                 part = following
         finally:
@@ -252,7 +315,7 @@ class StatementFolder:
 
     async def _finish_taking(self) -> None:
         """Finish the file of which a part was put before a crash."""
-        note = await self._spool.note(_TAKING_NOTE)
+        note = await self._spool.note(self._taking_note)
         if note is None:
             return
         taking = json.loads(note)
@@ -260,7 +323,7 @@ class StatementFolder:
             await self._put(taking["name"])
             return
         lost = Aside(f"statement/{taking['name']}", "copy_lost", "a part was taken, and the copy of the rest is gone")
-        await self._spool.put(aside=[lost], notes={_TAKING_NOTE: None})
+        await self._spool.put(aside=[lost], notes={self._taking_note: None})
 
     def _copy_digest(self) -> str:
         with self._copy.open("rb") as copy:

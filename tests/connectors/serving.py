@@ -26,10 +26,14 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def served(app: FastAPI, port: int = 0) -> AsyncIterator[str]:
+async def served(app: FastAPI, port: int = 0, protocol: type[asyncio.Protocol] | None = None) -> AsyncIterator[str]:
     """Serve `app` and give its address."""
     listening = socket.create_server(("127.0.0.1", port))
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    server = _Server(
+        uvicorn.Config(
+            app, http=protocol or "auto", log_config=None, access_log=False, lifespan="off", proxy_headers=False
+        )
+    )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         async with asyncio.timeout(START_S_MAX):

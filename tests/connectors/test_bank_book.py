@@ -8,8 +8,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from connectors.bank.bill import Bill
 from connectors.bank.book import BankBook
-from connectors.bank.profile import Profile
+from connectors.bank.profile import Partners
 from connectors.bank.translate import notification_key
 from connectors.link.delivery import StreamItem, verify
 from connectors.link.fact import NewEvent
@@ -18,11 +19,11 @@ from connectors.link.spool import Spool
 from contracts.wire.signature import VerifiedRoots
 from tests.connectors.parties import AUTHOR, BRI_SOURCE, World, payment
 from tests.connectors.serving import served
+from tests.connectors.snap_bench import NOON, partner
 from tests.contracts.samples import CODE, SAMPLES
 
 OPENED, CLOSED = "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1"
 OUTCOME = "id.tka.hub.payment.outcome.v1"
-PROFILE = Profile(partner_id="BRI-TKA", bank_code="002", public_key_pem_file=Path("unused.pem"))
 
 
 class Bench:
@@ -50,7 +51,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
-        book, app = BankBook(spool, PROFILE, BRI_SOURCE), FastAPI()
+        book, app = BankBook(spool, Partners((partner(),)), BRI_SOURCE, lambda: NOON), FastAPI()
         app.include_router(book.routes())
         async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
             yield Bench(spool, book, http)
@@ -68,7 +69,34 @@ async def test_a_bill_is_open_until_it_is_closed_and_may_open_again(bench: Bench
         assert (await bench.ask(f"/bills/{CODE}"))["state"] == reason
     await bench.tell(OPENED)
     assert (await bench.ask(f"/bills/{CODE}"))["state"] == "open"
-    assert said["payer"] not in str(await bench.spool.notes(""))
+    assert said["payer"] in str(await bench.spool.notes("bill/"))
+
+
+async def test_the_payers_name_is_kept_only_while_the_bill_is_open(bench: Bench) -> None:
+    await bench.tell(OPENED)
+    await bench.tell(CLOSED, reason="paid")
+    assert SAMPLES[OPENED]["payer"] not in str(await bench.spool.notes(""))
+    bill = await bench.book.find_bill(CODE)
+    assert bill is not None
+    assert (bill.state, bill.amount) == ("paid", SAMPLES[OPENED]["amount"])
+
+
+async def test_the_end_of_a_bill_never_heard_of_is_kept(bench: Bench) -> None:
+    await bench.tell(CLOSED, reason="cancelled")
+    bill = await bench.book.find_bill(CODE)
+    assert isinstance(bill, Bill)
+    assert (bill.state, bill.amount) == ("cancelled", None)
+
+
+async def test_a_bill_that_opens_again_is_free_again(bench: Bench) -> None:
+    await bench.tell(OPENED)
+    await bench.spool.put(notes={f"settled/{CODE}": "A-1"})
+    await bench.tell(OPENED)
+    assert await bench.book.is_settled(CODE)
+    await bench.tell(CLOSED, reason="paid")
+    assert await bench.book.is_settled(CODE)
+    await bench.tell(OPENED)
+    assert not await bench.book.is_settled(CODE)
 
 
 async def test_a_payment_has_the_state_of_its_message_and_its_last_outcome(bench: Bench) -> None:
@@ -78,7 +106,10 @@ async def test_a_payment_has_the_state_of_its_message_and_its_last_outcome(bench
     await bench.spool.put([fact])
     event_id = event_id_of(BRI_SOURCE, fact.native_key)
     asked = await bench.ask("/payments/A/1")
-    assert asked == {"id": event_id, "message": "waiting", "code": None, "outcome": None}
+    empty = {"code": None, "outcome": None, "refusal": None, "bank_says": None}
+    assert asked == {"id": event_id, "message": "waiting", **empty}
+    assert await bench.ask("/payments/A/1?partner_id=BRI-TKA") == asked
+    assert await bench.ask("/payments/A/1?partner_id=ANOTHER") == {"status": 404}
     for outcome in ("unmatched", "matched"):
         await bench.tell(OUTCOME, outcome=outcome, payment={"source": BRI_SOURCE, "id": event_id})
         assert (await bench.ask("/payments/A/1"))["outcome"]["outcome"] == outcome

@@ -1,83 +1,31 @@
-"""The SNAP door over real HTTP, on a real spool: one test for each response code, and the repeats."""
+"""Payment notifications over real HTTP, on a real spool: each response code that a bank can cause, and the repeats.
+
+The bank's money is taken here (`notified`); `test_snap_authorised.py` has the bank that holds it.
+"""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
-from connectors.bank import notifications, snap_payment
-from connectors.bank.notifications import NotificationDoor
-from connectors.bank.profile import Profile, read_profile
+from connectors.bank import notifications
+from connectors.bank.snap_answer import BODY_BYTES_MAX
 from connectors.bank.translate import notification_key
 from connectors.link import failpoint
-from connectors.link.fact import Author
-from connectors.link.fault import SettingsFault
-from connectors.link.spool import Spool
-from tests.connectors.serving import served
-from tests.connectors.snap_caller import PATH, Caller, bank_key, payment, public_pem
+from tests.connectors.snap_bench import SnapBench, code_of, opened
+from tests.connectors.snap_caller import PATH, Caller, bank_key, payment
 
-AUTHOR = Author("bri", "https://bri.example/tka", "demo")
-NOON = datetime(2026, 4, 1, 5, 0, 0, tzinfo=UTC)
-PROFILE = Profile(partner_id="BRI-TKA", bank_code="002", public_key_pem_file=Path("unused.pem"))
-
-
-@dataclass
-class Bench:
-    """A door that is open, a bank that calls, and a clock that is set by hand."""
-
-    http: httpx.AsyncClient
-    spool: Spool
-    bank: Caller = field(default_factory=Caller)
-    now: datetime = NOON
-
-    async def notify(
-        self, body: dict[str, Any] | bytes | None = None, external_id: str = "1001", **more: Any
-    ) -> httpx.Response:
-        at = more.pop("at", self.now)
-        return await self.bank.notify(self.http, payment() if body is None else body, at, external_id, **more)
-
-    async def stored(self) -> int:
-        return (await self.spool.status()).last_sequence
-
-
-@asynccontextmanager
-async def opened(folder: Path, bytes_max: int = 2**30) -> AsyncIterator[Bench]:
-    bench: Bench | None = None
-
-    def clock() -> datetime:
-        return bench.now if bench else NOON
-
-    async with Spool.open(folder / "spool.sqlite", AUTHOR, bytes_max=bytes_max, clock=clock) as spool:
-        door = NotificationDoor(spool, PROFILE, bank_key().public_key(), clock, CollectorRegistry())
-        app = FastAPI()
-        app.include_router(door.routes())
-        async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
-            bench = Bench(http, spool)
-            yield bench
+Bench = SnapBench
 
 
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with opened(tmp_path) as bench:
         yield bench
-
-
-def code_of(response: httpx.Response) -> str:
-    answer = response.json()
-    assert response.headers["content-type"] == "application/json"
-    assert "X-TIMESTAMP" in response.headers
-    assert answer["responseCode"].startswith(str(response.status_code))
-    assert answer["responseMessage"]
-    return str(answer["responseCode"])
 
 
 async def test_2002500_a_payment_is_taken_and_echoed(bench: Bench) -> None:
@@ -153,7 +101,7 @@ async def test_4002500_comes_after_the_signature_was_judged(bench: Bench) -> Non
 
 
 async def test_4002500_a_body_over_the_limit(bench: Bench) -> None:
-    body = payment(freeTexts=["x" * snap_payment.BODY_BYTES_MAX])
+    body = payment(freeTexts=["x" * BODY_BYTES_MAX])
     assert code_of(await bench.notify(body)) == "4002500"
 
 
@@ -451,33 +399,3 @@ async def test_old_repeats_are_forgotten_but_never_stored_again(bench: Bench) ->
     body = payment(paidAmount={"value": "1.00", "currency": "USD"})
     assert code_of(await bench.notify(body)) == "4042518"
     assert await bench.stored() == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("{", "the file"),
-        ('{"bank_code": "002", "public_key_pem_file": "key.pem"}', "partner_id"),
-        ('{"partner_id": "B", "bank_code": "2", "public_key_pem_file": "key.pem"}', "bank_code"),
-        ('{"partner_id": "B", "bank_code": "002", "public_key_pem_file": "none.pem"}', "none.pem"),
-        ('{"partner_id": "B", "bank_code": "002", "public_key_pem_file": "bad.pem"}', "bad.pem"),
-        ('{"partner_id": "B", "bank_code": "002", "public_key_pem_file": "key.pem", "try_all": true}', "try_all"),
-    ],
-)
-def test_a_profile_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, why: str) -> None:
-    (tmp_path / "key.pem").write_bytes(public_pem(bank_key()))
-    (tmp_path / "bad.pem").write_text("nothing")
-    (tmp_path / "profile.json").write_text(text)
-    with pytest.raises(SettingsFault, match=why):
-        read_profile(tmp_path / "profile.json")
-
-
-def test_a_profile_is_read_with_its_key(tmp_path: Path) -> None:
-    (tmp_path / "key.pem").write_bytes(public_pem(bank_key()))
-    (tmp_path / "profile.json").write_text(
-        '{"partner_id": "B", "bank_code": "002", "public_key_pem_file": "key.pem", "body_hash": "base64"}'
-    )
-    profile, key = read_profile(tmp_path / "profile.json")
-    assert (profile.timestamp_tolerance_s, profile.hash_form.base64, key.key_size) == (900, True, 2048)
-    with pytest.raises(SettingsFault, match="cannot be read"):
-        read_profile(tmp_path / "absent.json")

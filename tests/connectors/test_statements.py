@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from connectors.bank import statements
-from connectors.bank.statements import StatementFolder, check_folder
+from connectors.bank.statements import StatementFolder, check_folder, count_statements
 from connectors.link import failpoint
 from connectors.link.fact import Author
 from connectors.link.fault import SettingsFault, SpoolFull
@@ -70,7 +70,7 @@ async def opened(root: Path, bytes_max: int = 2**30) -> AsyncIterator[Bench]:
     (root / "statements").mkdir(exist_ok=True)
     async with (
         Spool.open(root / "spool.sqlite", AUTHOR, bytes_max=bytes_max) as spool,
-        StatementFolder.open(root / "statements", spool, "002", root, CollectorRegistry()) as folder,
+        StatementFolder.open(root / "statements", spool, "002", root, count_statements(CollectorRegistry())) as folder,
     ):
         yield Bench(root, spool, folder)
 
@@ -328,3 +328,10 @@ def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
     check_folder(tmp_path)
     with pytest.raises(SettingsFault, match="STATEMENT_DIR"):
         check_folder(tmp_path / "absent")
+
+
+async def test_two_connectors_on_one_folder_are_one_too_many(bench: Bench, tmp_path: Path) -> None:
+    files = count_statements(CollectorRegistry())
+    with pytest.raises(SettingsFault, match="Another connector process takes statements"):
+        async with StatementFolder.open(bench.root, bench.spool, "002", tmp_path, files):
+            pass
