@@ -11,6 +11,8 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from devstack.demonstration.cast import AGENCIES, TOPICS, Cast
+from hub import fsck
+from hub.store.database import Database
 from tests.faults.background import Background
 from tests.faults.natives import open_spool
 
@@ -101,6 +103,7 @@ class Observation:
     deferred: int = 0
     leaves: int = 0
     next_index: int = 0
+    breaches: list[str] = field(default_factory=list)
 
 
 class Lag(NamedTuple):
@@ -200,11 +203,20 @@ class Observer:
                 await _read_output(connection, seen)
         finally:
             await connection.close()
+        seen.breaches = await self._fold_again()
         async with self._consume() as consumer:
             places = self._places(INPUTS)
             seen.ends = {self._stream(place): end for place, end in (await consumer.end_offsets(places)).items()}
             seen.records = await self._read_topics(consumer)
         return seen
+
+    async def _fold_again(self) -> list[str]:
+        """Do what `hub fsck` does."""
+        database = await Database.open(self._cast.services.database_url, size=1)
+        try:
+            return [str(finding) for finding in await fsck.check(database)]
+        finally:
+            await database.close()
 
     async def _read_topics(self, consumer: AIOKafkaConsumer) -> dict[Stream, list[Read]]:
         """Read every output topic from its beginning to the end that it has now."""
