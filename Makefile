@@ -29,7 +29,7 @@ down: $(READY) ## End what `make demo KEEP=1` left running
 	@$(BIN)/python -m devstack.demo down
 
 test: $(READY) ## Run the tests, all but the long ones
-	@$(BIN)/pytest tests --ignore=tests/faults --ignore=tests/bench
+	@$(BIN)/pytest tests --ignore=tests/faults
 
 faults: $(READY) ## Kill, freeze and starve every part, and check that nothing is lost or doubled
 	@$(BIN)/pytest tests/faults --timeout=600

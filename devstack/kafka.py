@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ BROKER_SESSION_TIMEOUT_MS = 6_000
 BROKER_HEARTBEAT_MS = 1_000
 CLEANER_BUFFER_BYTES = 16 * 1024 * 1024
 SHORT_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+# For a broker that works for many minutes, as in service: then the optimising compiler gives back what it takes.
+LONG_JVM = ("-XX:+UseSerialGC", "-Xshare:auto")
 LOG_CONFIGURATION = """\
 rootLogger.level=WARN
 rootLogger.appenderRef.stdout.ref=STDOUT
@@ -178,9 +180,11 @@ def start_kafka(
     *,
     brokers: int = 1,
     settings: Mapping[str, str] | None = None,
+    jvm: Sequence[str] = SHORT_JVM,
     wait: bool = True,
 ) -> Kafka:
     """Give a cluster, by the order of choice, and say which. `settings`: broker settings beside the usual ones.
+    `jvm`: options of an embedded broker's virtual machine.
 
     More than one broker is always embedded, since their tests must be able to kill one. With `wait` false the caller
     starts other things meanwhile and calls `wait_until_ready`. Raises StackError.
@@ -192,7 +196,7 @@ def start_kafka(
     elif choice is Choice.DOCKER:
         kafka = _start_container(run, settings or {})
     else:
-        kafka = _start_embedded(run, brokers, settings or {})
+        kafka = _start_embedded(run, brokers, settings or {}, jvm)
     if wait:
         kafka.wait_until_ready()
     return kafka
@@ -236,7 +240,7 @@ def _start_container(run: Run, settings: Mapping[str, str]) -> Kafka:
     return Kafka(Choice.DOCKER, f"{host}:{port}", run.prefix, container=container)
 
 
-def _start_embedded(run: Run, count: int, settings: Mapping[str, str]) -> Kafka:
+def _start_embedded(run: Run, count: int, settings: Mapping[str, str], jvm: Sequence[str]) -> Kafka:
     """Format and start `count` brokers, each a controller too."""
     class_path = f"{jars.fetch_jars()}{os.sep}*"
     java = jars.find_java()
@@ -251,7 +255,7 @@ def _start_embedded(run: Run, count: int, settings: Mapping[str, str]) -> Kafka:
         heap = f"-Xmx{HEAP_MB if count == 1 else HEAP_MB_OF_SEVERAL}m"
         logging = f"-Dlog4j2.configurationFile={run.folder / 'log4j2.properties'}"
         properties = str(broker.folder / "server.properties")
-        broker.command = [java, heap, *SHORT_JVM, logging, "-cp", class_path, "kafka.Kafka", properties]
+        broker.command = [java, heap, *jvm, logging, "-cp", class_path, "kafka.Kafka", properties]
         brokers.append(broker)
     _format_storage(java, class_path, cluster_id, brokers)
     for broker in brokers:

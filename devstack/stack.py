@@ -2,11 +2,12 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from devstack.kafka import Kafka, start_kafka
+from devstack.kafka import SHORT_JVM, Kafka, start_kafka
 from devstack.postgres import Postgres, start_postgres
 from devstack.processes import StackError
 from devstack.run import Run, Say, print_line
@@ -38,11 +39,11 @@ class Stack:
             self.run.close()
 
 
-def start_stack(*, keep: bool = False, say: Say = print_line) -> Stack:
+def start_stack(*, keep: bool = False, jvm: Sequence[str] = SHORT_JVM, say: Say = print_line) -> Stack:
     """Start both at once and wait until both serve. `keep`: they outlive this process. Raises StackError."""
     run = Run(keep=keep, say=say)
     try:
-        kafka = start_kafka(run, wait=False)
+        kafka = start_kafka(run, jvm=jvm, wait=False)
         postgres = start_postgres(run)
         kafka.wait_until_ready()
     except BaseException:

@@ -23,6 +23,7 @@ from contracts.registry import Registry
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
 from devstack.choice import FORCE_VARIABLE, Choice
+from devstack.kafka import LONG_JVM, SHORT_JVM
 from devstack.postgres import DURABLE
 from devstack.processes import StackError
 from devstack.stack import Stack, start_stack
@@ -41,7 +42,7 @@ SMALL_SECONDS = 1.0
 RATED_MESSAGES_MAX = 100_000
 DAYS_RATED = 5
 LOAD_SHARE = 0.5
-FOLDER = Path("build/bench")
+FOLDER_DEFAULT = Path("build/bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,9 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """What the days of one way of signing gave."""
+    """What the days of one way of signing gave; `entries` is what the log held before them."""
 
+    entries: int
     span: Span
     floor: Span
     admitting_us: float
@@ -112,7 +114,7 @@ async def rate(installation: Installation, traffic: Traffic) -> Rated:
     await installation.check_all_accepted()
     admitting_us = time_admission(day, installation.registry)
     floor = await Floor(installation, messages, await collect(installation, mark)).run()
-    return Rated(join(spans), floor, admitting_us)
+    return Rated(mark.log_index, join(spans), floor, admitting_us)
 
 
 async def find_latencies(
@@ -127,23 +129,21 @@ async def find_latencies(
 
 async def fill(
     console: Console, installation: Installation, traffic: Traffic, messages: int
-) -> tuple[dict[int, float], dict[int, dict[str, float]]]:
-    """Go on until `messages` were taken in; return the cost a message by log entries there, and memory by messages."""
-    costs: dict[int, float] = {}
-    memory: dict[int, dict[str, float]] = {}
-    while True:
+) -> tuple[dict[int, Span], dict[int, dict[str, float]]]:
+    """Go on until `messages` were taken in; return what it took by log entries there, and memory by messages."""
+    spans: dict[int, Span] = {}
+    memory = {installation.produced: installation.meter.resident_mib()}
+    while installation.produced < messages:
         entries = await installation.count_entries()
+        span = join([await pass_day(installation, traffic.next_day()) for _ in range(DAYS_RATED)])
+        spans[entries] = span
         memory[installation.produced] = installation.meter.resident_mib()
-        span = await pass_day(installation, traffic.next_day())
-        costs[entries] = span.cost_us
-        console.print(f"{entries:,} entries: {span.per_second:,.0f}/s, {span.cost_us:.1f} us")
-        if installation.produced >= messages:
-            await installation.check_all_accepted()
-            memory[installation.produced] = installation.meter.resident_mib()
-            return costs, memory
+        console.print(f"{entries:,} entries: {span.per_second:,.0f} messages/s, {span.cost_us:.1f} us")
+    await installation.check_all_accepted()
+    return spans, memory
 
 
-async def measure(stack: Stack, console: Console, size: Size) -> None:
+async def measure(stack: Stack, console: Console, size: Size, folder: Path) -> None:
     """Measure everything, write and show it."""
     durable = {name: stack.postgres.fetch_values(f"SELECT current_setting('{name}')")[0] for name in DURABLE}
     console.print(f"PostgreSQL: {', '.join(f'{name} = {value}' for name, value in durable.items())}")
@@ -159,19 +159,22 @@ async def measure(stack: Stack, console: Console, size: Size) -> None:
         memory = {0: installation.meter.resident_mib()}
         await warm_up(installation, traffic)
         rated["batch"] = await rate(installation, traffic)
-        costs, later = await fill(console, installation, traffic, size.messages)
+        later, memory_later = await fill(console, installation, traffic, size.messages)
+        growth = {rated["batch"].entries: rated["batch"].span} | later
+        memory |= memory_later
     spans = {name: one.span for name, one in rated.items()}
     floors = {name: one.floor for name, one in rated.items()}
     admitting = {name: one.admitting_us for name, one in rated.items()}
     report.show_rates(console, spans, floors)
     report.show_parts(console, spans, admitting, floors)
     report.show_latencies(console, latencies, load)
-    report.show_growth(console, costs, memory | later)
+    report.show_growth(console, growth, memory)
     for name, one in rated.items():
         figures = {"rate": one.span.describe(), "floor": one.floor.describe(), "admitting_us": one.admitting_us}
-        write_figures(FOLDER, name, figures | {"postgresql": durable})
-    write_figures(FOLDER, "latency", describe_latencies(latencies, load))
-    write_figures(FOLDER, "growth", {"cost_us_by_entries": costs, "resident_mib_by_messages": memory | later})
+        write_figures(folder, name, figures | {"postgresql": durable})
+    write_figures(folder, "latency", describe_latencies(latencies, load))
+    by_entries = {entries: span.describe() for entries, span in growth.items()}
+    write_figures(folder, "growth", {"by_entries": by_entries, "resident_mib_by_messages": memory})
 
 
 def describe_latencies(latencies_s: Sequence[float], per_second: float) -> dict[str, Any]:
@@ -181,31 +184,33 @@ def describe_latencies(latencies_s: Sequence[float], per_second: float) -> dict[
     return {"per_second": per_second, "recommendations": len(latencies_s)} | found
 
 
-def read_size(arguments: Sequence[str]) -> Size:
-    """Read the command line."""
+def read_arguments(arguments: Sequence[str]) -> tuple[Size, Path]:
+    """Read the command line: how much to do, and where the results go."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure how fast the hub is.")
     parser.add_argument("--messages", type=int, default=MESSAGES_DEFAULT, help="batch-signed messages in all")
     parser.add_argument("--seconds", type=float, default=SECONDS_DEFAULT, help="how long to measure latencies")
     parser.add_argument("--small", action="store_true", help="only see whether it works")
+    parser.add_argument("--into", type=Path, default=FOLDER_DEFAULT, help="the folder of the results")
     given = parser.parse_args(arguments)
-    return Size(SMALL_MESSAGES, SMALL_SECONDS) if given.small else Size(given.messages, given.seconds)
+    size = Size(SMALL_MESSAGES, SMALL_SECONDS) if given.small else Size(given.messages, given.seconds)
+    return size, given.into
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure; exit 1 if nothing could be measured."""
-    size = read_size(arguments)
+    size, folder = read_arguments(arguments)
     # The CPU time of a broker in a container, or of a given one, could not be read.
     os.environ[FORCE_VARIABLE] = Choice.EMBEDDED
     # A topic that was created just now has no leader for a moment, and aiokafka tries again by itself.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console()
     try:
-        with start_stack() as stack:
-            asyncio.run(measure(stack, console, size))
+        with start_stack(jvm=SHORT_JVM if size.messages < RATED_MESSAGES_MAX else LONG_JVM) as stack:
+            asyncio.run(measure(stack, console, size, folder))
     except (StackError, BenchFailed) as error:
         console.print(f"[red]{error}[/red]")
         return 1
-    console.print(f"Written to {FOLDER}")
+    console.print(f"Written to {folder}")
     return 0
 
 

@@ -63,15 +63,16 @@ def show_latencies(console: Console, latencies_s: list[float], per_second: float
     console.print(table)
 
 
-def show_growth(console: Console, costs_us: Mapping[int, float], memory_mib: Mapping[int, Mapping[str, float]]) -> None:
+def show_growth(console: Console, spans: Mapping[int, Span], memory_mib: Mapping[int, Mapping[str, float]]) -> None:
     """Show what the rows that are already there do to the cost of a message, and to the processes' memory."""
     table = Table(title="As the exchange fills (batch signatures)")
-    for column in ("log entries there", "CPU us a message", "growth"):
+    for column in ("log entries there", *PARTS, "all, CPU us a message", "growth"):
         table.add_column(column, justify="right")
-    first = next(iter(costs_us.values()))
-    for rows, cost in costs_us.items():
-        growth = cost / first - 1
-        table.add_row(f"{rows:,}", f"{cost:.1f}", _judge(f"{growth:+.1%}", growth <= GROWTH_MAX))
+    first = next(iter(spans.values())).cost_us
+    for entries, span in spans.items():
+        growth, costs = span.cost_us / first - 1, span.costs_us()
+        verdict = _judge(f"{growth:+.1%}", growth <= GROWTH_MAX)
+        table.add_row(f"{entries:,}", *(f"{costs[part]:.1f}" for part in PARTS), f"{span.cost_us:.1f}", verdict)
     console.print(table)
     table = Table(title="Resident memory, MiB")
     for column in ("after messages", "intake", "relay"):
