@@ -184,9 +184,8 @@ def start_kafka(
     wait: bool = True,
 ) -> Kafka:
     """Give a cluster, by the order of choice, and say which. `settings`: broker settings beside the usual ones.
-    `jvm`: options of an embedded broker's virtual machine.
 
-    More than one broker is always embedded, since their tests must be able to kill one. With `wait` false the caller
+    `jvm` are options of an embedded broker's virtual machine. More than one broker is always embedded, since their tests must be able to kill one. With `wait` false the caller
     starts other things meanwhile and calls `wait_until_ready`. Raises StackError.
     """
     given = os.environ.get(GIVEN_VARIABLE)
