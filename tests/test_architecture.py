@@ -39,6 +39,7 @@ SQL_ROOMS = (
     "connectors/ministry/outbox",
     "connectors/ministry/outcome_queue.py",
     "connectors/link/spool",
+    "connectors/immigration/standing_file.py",
 )
 KAFKA_ROOMS = ("hub/intake", "hub/relay", "hub/topics.py")
 FAILPOINTS = ("hub.failpoint", "connectors.link.failpoint")

@@ -1,4 +1,4 @@
-"""The visa system over REST: recommendations in, answers out.
+"""An office's visa system over REST: recommendations in, answers out.
 
     PUT /recommendations/{number}/{revision}/{state}      200 or 201; again with the same body 200; 409 with another
     PUT /query-answers/{query_id}                         the same
@@ -9,7 +9,6 @@ VisaSystemFault        base
 `- VisaSystemRefused   it will never take this: what is sent is wrong for it, or it holds another content
 """
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +22,7 @@ TIMEOUT_S = 10.0
 ANSWERS_IN_ONE_PAGE_MAX = 200
 
 CONFLICT = 409
+_JSON = {"Content-Type": "application/json"}
 #: What no repetition mends. Others, such as 401 and 404, come from settings that somebody will put right.
 _REFUSALS = frozenset((400, 405, CONFLICT, 410, 413, 415, 422))
 
@@ -38,24 +38,27 @@ class VisaSystemAway(VisaSystemFault):
 class VisaSystemRefused(VisaSystemFault):
     """The visa system will not take this, however often it is sent."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the visa system answered {status}")
+    def __init__(self, status: int, why: str = "") -> None:
+        super().__init__(why or f"the visa system answered {status}")
         self.status = status
 
 
 class VisaSystem:
-    """One visa system; `http` has its address as the base URL."""
+    """One visa system; `http` has its address as the base URL, and its token if it wants one."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def deliver(self, number: str, revision: int, state: str, body: Mapping[str, Any], key: str) -> None:
-        """Hand over a recommendation's state; `key` is the idempotency key. Raises VisaSystemFault."""
-        await self._put(f"/recommendations/{quote(number, safe='')}/{revision}/{quote(state, safe='')}", body, key)
+    async def deliver(self, name: str, body: str, key: str) -> None:
+        """Hand over what an office is to be told; `key` is the idempotency key. Raises VisaSystemFault.
 
-    async def answer_query(self, query_id: str, body: Mapping[str, Any], key: str) -> None:
-        """Hand over the Ministry's answer to a query. Raises VisaSystemFault."""
-        await self._put(f"/query-answers/{quote(query_id, safe='')}", body, key)
+        `name` is NUMBER/REVISION/STATE of a recommendation, or `query-answer/QUERY_ID`; `body` is JSON.
+        """
+        first, *rest = (quote(part, safe="") for part in name.split("/"))
+        path = (
+            f"/query-answers/{rest[0]}" if first == "query-answer" else f"/recommendations/{'/'.join((first, *rest))}"
+        )
+        await self._put(path, body, key)
 
     async def answers(self, after: int) -> list[dict[str, Any]]:
         """Return the answers after that number, in order. Raises VisaSystemFault."""
@@ -68,8 +71,8 @@ class VisaSystem:
             pass
         raise VisaSystemAway("the visa system's page of answers cannot be read")
 
-    async def _put(self, path: str, body: Mapping[str, Any], key: str) -> None:
-        """Put, and try again a few times; the link goes on trying after that."""
+    async def _put(self, path: str, body: str, key: str) -> None:
+        """Put, and try again a few times; the office's courier goes on trying after that."""
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(VisaSystemAway),
             wait=wait_random_exponential(multiplier=PAUSE_FIRST_S, max=PAUSE_S_MAX),
@@ -78,7 +81,7 @@ class VisaSystem:
         )
         async for attempt in attempts:
             with attempt:
-                await self._request("PUT", path, json=body, headers={"Idempotency-Key": key})
+                await self._request("PUT", path, content=body.encode(), headers=_JSON | {"Idempotency-Key": key})
 
     async def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:

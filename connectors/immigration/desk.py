@@ -1,180 +1,184 @@
-"""Immigration's desk: takes what the feed brings to the visa system, fetches its answers, and says what is valid now.
+"""Immigration's desk: takes what the feed brings, takes what the offices answer, and judges what visas rest on.
 
-Everything it must remember are notes of the spool: the newest state of each recommendation, the last heartbeat of each
-stream, and how far the answers were read, which is written together with the messages made from them.
+What the feed brings is kept and queued for the offices in one transaction; couriers hand it over. What an office
+answers is spooled together with how far its answers were read.
 """
 
 import asyncio
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
-from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Counter
 
-from connectors.immigration.client import CONFLICT, VisaSystem, VisaSystemFault, VisaSystemRefused
+from connectors.immigration.standing_file import Kept, News, Question, Reply
+from connectors.immigration.standings import Standings
 from connectors.immigration.translate import Untranslatable, answer_event, answer_key, query_answer_body
-from connectors.immigration.validity import Beat, Standing, judge_validity
+from connectors.immigration.validity import Beat, Decision, Validity, judge_decision, judge_validity, renew
 from connectors.link import failpoint
 from connectors.link.clock import Clock
 from connectors.link.delivery import Delivered
 from connectors.link.fact import Aside, NewEvent
-from connectors.link.fault import SpoolFull
 from connectors.link.spool import Spool
 from connectors.link.trust import Trust
 from contracts.events.hub import Heartbeat, RecommendationIssued
 from contracts.events.ministry import QueryAnswered
-from contracts.wire.instant import write_instant
 
 HEARTBEATS_MISSED_MAX = 3
-AWAY_PAUSE_S = 1.0
-FULL_PAUSE_S = 15.0
+JUDGED_AT_ONCE_MAX = 500
+JUDGE_AGAIN_S = 5.0
+#: The answers by which a visa, or what follows from it, rests on a recommendation.
+DECISIONS = frozenset(("visa_approved", "visa_refused", "stay_permit_issued"))
 
-_STANDING_NOTES = "recommendation/"
-_BEAT_NOTES = "heartbeat/"
-_CURSOR_NOTE = "answers/read"
+_QUERIED = "queried"
 
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of some answers: how many were taken, and what was refused of them, by id and reason."""
+
+    count: int
+    refusals: tuple[tuple[str, str], ...] = ()
+
+
 class Desk:
-    """Works between one visa system and one spool."""
+    """Works between the offices and one spool."""
 
     def __init__(
         self,
         spool: Spool,
         trust: Trust,
-        visa_system: VisaSystem,
+        standings: Standings,
         participant: str,
         clock: Clock,
         metrics: CollectorRegistry,
+        freshness_limit_s: float | None = None,
     ) -> None:
         self._spool = spool
         self._trust = trust
-        self._visa_system = visa_system
+        self._standings = standings
         self._topic = f"to.{participant}"
         self._clock = clock
-        self._refused = Counter(
-            "tkahub_connector_visa_system_refused", "Deliveries that the visa system refused", registry=metrics
+        self._limit_s = freshness_limit_s
+        self._alarms = Counter(
+            "tkahub_connector_visa_alarms",
+            "Visas decided on what did not stand, or on a stale picture, by what was found",
+            ["found"],
+            registry=metrics,
         )
 
-    # --- from the feed to the visa system ----------------------------------------------------------------------------
+    # --- from the feed -----------------------------------------------------------------------------------------------
 
     async def handle(self, delivered: Delivered) -> None:
-        """Take one record of the feed to where it belongs; again and again is as good as once."""
-        event = delivered.event
+        """Take one record of the feed; again and again is as good as once."""
+        event, envelope = delivered.event, delivered.envelope
         if isinstance(event, RecommendationIssued):  # The withdrawal is one too, in another state.
-            await self._note_standing(Standing(event.revision, event.state, event.application), event.number)
-            await self._deliver(delivered, event)
+            names = event.number, event.revision, event.state, event.application, event.kanim
+            await self._standings.take(News(*names, envelope.time, envelope.id, json.dumps(envelope.data)))
         elif isinstance(event, QueryAnswered):
-            await self._forward_answer(delivered, event)
+            body = json.dumps(query_answer_body(event))
+            await self._standings.take(Reply(event.query_id, event.number, envelope.time, envelope.id, body))
         elif isinstance(event, Heartbeat) and event.topic == delivered.topic and event.partition == delivered.partition:
-            beat = Beat(delivered.envelope.time, event.last_sequence, delivered.seq)
-            await self._spool.put(notes={_beat_note(event.topic, event.partition): beat.write()})
+            beat = Beat(envelope.time, event.last_sequence, delivered.seq)
+            held = self._standings.read.beat(event.topic, event.partition)
+            kept, ended = renew(held, beat, self._clock(), self._limit())
+            await self._standings.keep_beat(event.topic, event.partition, kept, ended)
 
-    async def _note_standing(self, standing: Standing, number: str) -> None:
-        """Keep the state before it is delivered: a withdrawal counts from when it is known here."""
-        name = _STANDING_NOTES + number
-        held = await self._spool.note(name)
-        if standing.follows(None if held is None else Standing.read(held)):
-            await self._spool.put(notes={name: standing.write()})
+    # --- from the offices --------------------------------------------------------------------------------------------
 
-    async def _deliver(self, delivered: Delivered, event: RecommendationIssued) -> None:
-        failpoint.reach("visa_system.before_delivery")
-        try:
-            await self._visa_system.deliver(
-                event.number, event.revision, event.state, delivered.envelope.data, delivered.envelope.id
-            )
-        except VisaSystemRefused as refusal:
-            await self._set_aside(f"delivery/{event.number}/{event.revision}/{event.state}", refusal)
-        failpoint.reach("visa_system.after_delivery")
-
-    async def _forward_answer(self, delivered: Delivered, event: QueryAnswered) -> None:
-        failpoint.reach("visa_system.before_delivery")
-        try:
-            await self._visa_system.answer_query(event.query_id, query_answer_body(event), delivered.envelope.id)
-        except VisaSystemRefused as refusal:
-            await self._set_aside(f"query-answer/{event.query_id}", refusal)
-        failpoint.reach("visa_system.after_delivery")
-
-    async def _set_aside(self, name: str, refusal: VisaSystemRefused) -> None:
-        """Keep what the visa system will never take, and go on: nothing may wait behind it for ever."""
-        code = "visa_system_conflict" if refusal.status == CONFLICT else "visa_system_refused"
-        await self._spool.put(aside=[Aside(name, code, str(refusal))])
-        self._refused.inc()
-        _log.error("the visa system refused a delivery", delivery=name, status=refusal.status)
-
-    # --- from the visa system to the exchange ------------------------------------------------------------------------
-
-    async def follow_answers(self, poll_s: float) -> None:
-        """Publish what the visa system answers, until cancelled."""
-        while True:
-            try:
-                if not await self.take_answers():
-                    await asyncio.sleep(poll_s)
-            except VisaSystemFault as fault:
-                _log.warning("the answers wait", why=str(fault))
-                await asyncio.sleep(AWAY_PAUSE_S)
-            except SpoolFull as fault:
-                _log.warning("the answers wait", why=str(fault))
-                await asyncio.sleep(FULL_PAUSE_S)
-
-    async def take_answers(self) -> int:
-        """Take one page of answers into the spool, together with how far they were read; return how many."""
-        answers = await self._visa_system.answers(int(await self._spool.note(_CURSOR_NOTE) or 0))
-        failpoint.reach("answers.after_read")
-        if not answers:
-            return 0
+    async def take(
+        self, office: str, answers: Sequence[Mapping[str, Any]], notes: Mapping[str, str] | None = None
+    ) -> Taken:
+        """Take an office's answers into the spool, with how far they were read (`notes`). Raises SpoolFull."""
         now = self._clock()
-        facts: list[NewEvent] = []
+        events: list[NewEvent] = []
         aside: list[Aside] = []
+        questions: list[Question] = []
+        decisions: list[Kept] = []
         for answer in answers:
             try:
-                facts.append(answer_event(answer, now))
+                event = answer_event(office, answer, now)
             except Untranslatable as fault:
-                aside.append(Aside(answer_key(answer["id"]), "untranslatable", str(fault)))
-        puts = await self._spool.put(facts, aside=aside, notes={_CURSOR_NOTE: str(answers[-1]["id"])})
-        unfit = len(aside) + sum(put.outcome in ("unfit", "conflict") for put in puts)
-        if unfit:
-            _log.error("answers were set aside", count=unfit)
-        return len(answers)
+                aside.append(Aside(answer_key(office, answer.get("id")), "untranslatable", str(fault)))
+                continue
+            events.append(event)
+            number, revision = answer.get("number"), answer.get("revision")
+            if answer["kind"] == _QUERIED and isinstance(number, str) and isinstance(answer.get("query_id"), str):
+                questions.append(Question(answer["query_id"], number, event.time))
+            if answer["kind"] in DECISIONS and isinstance(number, str) and type(revision) is int:
+                decision = Decision(number, revision, event.time)
+                decisions.append(Kept(event.native_key, office, answer["kind"], decision))
+        # Before the spool: whoever is killed in between reads the answers again, and nothing was forgotten.
+        await self._standings.note_answers(office, questions, decisions)
+        failpoint.reach("answers.before_put")
+        puts = await self._spool.put(events, aside=aside, notes=notes)
+        failpoint.reach("answers.after_put")
+        refusals = [(each.native_key, each.detail) for each in aside]
+        refusals += [
+            (event.native_key, put.detail or str(put.code))
+            for event, put in zip(events, puts, strict=True)
+            if put.outcome in ("unfit", "conflict")
+        ]
+        if refusals:
+            _log.error("answers were set aside", office=office, count=len(refusals))
+        return Taken(len(answers), tuple(refusals))
 
     # --- valid now? --------------------------------------------------------------------------------------------------
 
-    def routes(self, limit_s: float | None) -> APIRouter:
-        """Return the question `GET /valid?number=&revision=`; `limit_s` as in the settings."""
-        router = APIRouter()
-
-        @router.get("/valid")
-        async def valid(number: str, revision: int | None = None) -> Mapping[str, Any]:
-            return await self.valid_now(number, revision, limit_s)
-
-        return router
-
-    async def valid_now(self, number: str, revision: int | None, limit_s: float | None) -> Mapping[str, Any]:
+    def valid_now(self, number: str, revision: int | None) -> Validity:
         """Answer as of now, and say why."""
-        held = await self._spool.note(_STANDING_NOTES + number)
-        standing = None if held is None else Standing.read(held)
-        now = self._clock()
-        verdict = judge_validity(standing, revision, await self._beats(), now, self._limit(limit_s))
-        return {"number": number, "revision": revision, **_told(verdict.status, verdict.why, now)}
+        newest = self._standings.read.newest(number)
+        return judge_validity(newest, revision, self.beats(), self._clock(), self._limit())
 
-    async def _beats(self) -> list[Beat | None]:
+    def beats(self) -> list[Beat | None]:
         """Return the last heartbeat of each stream of this participant: any of them could carry the withdrawal."""
-        beats: list[Beat | None] = []
-        for partition in range(self._trust.registry.partitions(self._topic) or 0):
-            note = await self._spool.note(_beat_note(self._topic, partition))
-            beats.append(None if note is None else Beat.read(note))
-        return beats
+        partitions = range(self._trust.registry.partitions(self._topic) or 0)
+        return [self._standings.read.beat(self._topic, partition) for partition in partitions]
 
-    def _limit(self, limit_s: float | None) -> timedelta:
-        return timedelta(seconds=limit_s or HEARTBEATS_MISSED_MAX * self._trust.registry.limits.heartbeat_s)
+    def _limit(self) -> timedelta:
+        return timedelta(seconds=self._limit_s or HEARTBEATS_MISSED_MAX * self._trust.registry.limits.heartbeat_s)
 
+    # --- what visas rest on ------------------------------------------------------------------------------------------
 
-def _beat_note(topic: str, partition: int) -> str:
-    return f"{_BEAT_NOTES}{topic}/{partition}"
+    async def judge_for_ever(self) -> None:
+        """Judge decisions as soon as that can be done, until cancelled."""
+        while True:
+            self._standings.judgeable.clear()
+            if await self.judge() == 0:
+                try:
+                    async with asyncio.timeout(JUDGE_AGAIN_S):
+                        await self._standings.judgeable.wait()
+                except TimeoutError:
+                    continue
 
+    async def judge(self) -> int:
+        """Judge what can be judged now; return how much that was."""
+        read, now, limit = self._standings.read, self._clock(), self._limit()
+        waiting = read.unjudged(JUDGED_AT_ONCE_MAX)
+        if not waiting:
+            return 0
+        beats, stretches = self.beats(), read.stretches()
+        judged = []
+        for kept in waiting:
+            standings = read.standings(kept.decision.number)
+            found = judge_decision(kept.decision, standings, beats, stretches, now, limit)
+            if found is not None:
+                judged.append(replace(kept, verdict=found.status, why=found.why))
+        await self._standings.keep_verdicts(judged)
+        for kept in judged:
+            if kept.verdict != "valid":
+                self._raise_alarm(kept)
+        return len(judged)
 
-def _told(status: str, why: str, now: datetime) -> dict[str, str]:
-    return {"status": status, "why": why, "as_of": write_instant(now)}
+    def _raise_alarm(self, kept: Kept) -> None:
+        self._alarms.labels(kept.verdict).inc()
+        _log.error(
+            "a visa was decided on a recommendation that did not stand, or was not known to",
+            key=kept.key, office=kept.office, kind=kept.kind, found=kept.verdict,
+            number=kept.decision.number, revision=kept.decision.revision,
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Between the visa system's words and the exchange's: an answer in, a new event out; an event in, a body out. Pure."""
+"""Between an office's words and the exchange's: an answer in, a new event out; an event in, a body out. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from connectors.immigration.offices import SOLE
 from connectors.link.fact import NewEvent
 from contracts.events.ministry import QueryAnswered
 from contracts.wire.instant import write_instant
+
+ID_LENGTH_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +39,13 @@ class Untranslatable(Exception):
     """An answer that cannot become an event; its text names the member and never its value."""
 
 
-def answer_key(answer_id: int) -> str:
-    """Return the native key of an answer: the visa system's own number for it."""
-    return json.dumps(["answer", answer_id])
+def answer_key(office: str, answer_id: object) -> str:
+    """Return the native key of an answer: the office, where there are several, and its own id of the answer."""
+    return json.dumps(["answer", answer_id] if office == SOLE else ["answer", office, answer_id], default=str)
 
 
-def answer_event(answer: Mapping[str, Any], now: datetime) -> NewEvent:
-    """Return the event of one answer of the visa system; raise Untranslatable.
+def answer_event(office: str, answer: Mapping[str, Any], now: datetime) -> NewEvent:
+    """Return the event of one answer of an office; raise Untranslatable.
 
     Only what the exchange adds is judged here: the members themselves are judged by the contract. An answer of a clock
     that runs ahead is dated `now`, since nobody takes a fact from the future.
@@ -50,6 +53,9 @@ def answer_event(answer: Mapping[str, Any], now: datetime) -> NewEvent:
     kind = KINDS.get(answer["kind"]) if isinstance(answer.get("kind"), str) else None
     if kind is None:
         raise Untranslatable("kind: not one of the kinds of answer")
+    identity = answer.get("id")
+    if type(identity) is not int and not (isinstance(identity, str) and 0 < len(identity) <= ID_LENGTH_MAX):
+        raise Untranslatable(f"id: neither a number nor a text of at most {ID_LENGTH_MAX} characters")
     at, application = _read_time(answer.get("at")), answer.get("application")
     if not isinstance(application, str):
         raise Untranslatable("application: missing or no text")
@@ -57,7 +63,7 @@ def answer_event(answer: Mapping[str, Any], now: datetime) -> NewEvent:
     if kind.dated:
         data["at"] = write_instant(at)
     return NewEvent(
-        native_key=answer_key(answer["id"]),
+        native_key=answer_key(office, identity),
         type=kind.type,
         subject=application,
         time=min(at, now.astimezone(UTC)),

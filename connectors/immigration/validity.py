@@ -1,15 +1,19 @@
-"""Is this recommendation valid now? Answered from what the feed has brought, and never from an old picture. Pure.
+"""Is this recommendation valid now, and did it stand when a visa rested on it? Pure.
 
-valid         the newest revision, issued and not withdrawn
-withdrawn     the newest revision was withdrawn
-superseded    the revision asked about is older than the newest one
-unknown       the feed is whole and fresh, and there is no such recommendation or revision
-stale         a part of the feed is older than the limit, or something before its last heartbeat is missing
+Valid now, from what the feed has brought, and never from an old picture:
+
+    valid         the newest revision, issued and not withdrawn
+    withdrawn     the newest revision was withdrawn
+    superseded    the revision asked about is older than the newest one
+    unknown       the feed is whole and fresh, and there is no such recommendation or revision
+    stale         a part of the feed is older than the limit, or something before its last heartbeat is missing
+
+A decision is judged as of its own time, once the feed is whole and fresh again. One that was made while the feed was
+stale is an alarm at once, whatever is learnt later.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,45 +22,46 @@ Status = Literal["valid", "withdrawn", "superseded", "unknown", "stale"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The newest revision of a recommendation that the feed has brought, and its state."""
+    """One revision of a recommendation, as the feed has brought it; times are the hub's."""
 
     revision: int
-    state: Literal["issued", "withdrawn"]
-    application: str
+    issued_at: datetime | None
+    withdrawn_at: datetime | None
 
-    def follows(self, earlier: "Standing | None") -> bool:
-        """Tell whether this is news: a later revision, or the withdrawal of the same one."""
-        if earlier is None:
-            return True
-        return (self.revision, self.state == "withdrawn") > (earlier.revision, earlier.state == "withdrawn")
-
-    def write(self) -> str:
-        """Return the JSON text of it."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @staticmethod
-    def read(text: str) -> "Standing":
-        """Return what `write` wrote."""
-        return Standing(**json.loads(text))
+    @property
+    def state(self) -> Literal["issued", "withdrawn"]:
+        """Its last word."""
+        return "issued" if self.withdrawn_at is None else "withdrawn"
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The last heartbeat of one stream: when the hub made it, what it says was sent before it, and its own place."""
+    """The last heartbeat of one stream: when the hub made it, what it says was sent before it, and its own place.
+
+    `fresh_until` is until when the heartbeats that have come kept the stream fresh: not this one, if it came late.
+    """
 
     at: datetime
     last_sequence: int
     seq: int
+    fresh_until: datetime | None = None
 
-    def write(self) -> str:
-        """Return the JSON text of it."""
-        return json.dumps({"at": self.at.isoformat(), "last_sequence": self.last_sequence, "seq": self.seq})
 
-    @staticmethod
-    def read(text: str) -> "Beat":
-        """Return what `write` wrote."""
-        kept = json.loads(text)
-        return Beat(datetime.fromisoformat(kept["at"]), kept["last_sequence"], kept["seq"])
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time during which a stream was stale, from the end of its freshness to the next heartbeat in time."""
+
+    began: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A visa decision that rests on a revision."""
+
+    number: str
+    revision: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +72,43 @@ class Validity:
     why: str
 
 
+def renew(earlier: Beat | None, beat: Beat, now: datetime, limit: timedelta) -> tuple[Beat, Stretch | None]:
+    """Take a heartbeat that came `now`; return what is to be kept, and the stale stretch that it ends, if any."""
+    until = beat.at + limit
+    before = None if earlier is None else earlier.fresh_until
+    if until <= now or (before is not None and until <= before):
+        # It came late, out of an old stretch of the stream, and makes nothing fresh.
+        return Beat(beat.at, beat.last_sequence, beat.seq, before), None
+    ended = Stretch(before, now) if before is not None and before < now else None
+    return Beat(beat.at, beat.last_sequence, beat.seq, until), ended
+
+
 def judge_validity(
-    standing: Standing | None, revision: int | None, beats: Sequence[Beat | None], now: datetime, limit: timedelta
+    newest: Standing | None, revision: int | None, beats: Sequence[Beat | None], now: datetime, limit: timedelta
 ) -> Validity:
     """Judge a recommendation, or one revision of it, as of `now`.
 
     `beats` has the last heartbeat of each stream that could carry news of it, None where there was none yet.
     """
-    stale = _staleness(beats, now, limit)
+    stale = find_staleness(beats, now, limit)
     if stale is not None:
         return Validity("stale", stale)
-    if standing is None:
+    return _judge_newest(newest, revision)
+
+
+def _judge_newest(newest: Standing | None, revision: int | None) -> Validity:
+    if newest is None:
         return Validity("unknown", "there is no such recommendation")
-    if revision is not None and revision > standing.revision:
-        return Validity("unknown", f"revision {standing.revision} is the newest")
-    if revision is not None and revision < standing.revision:
-        return Validity("superseded", f"revision {standing.revision} has taken its place")
-    if standing.state == "withdrawn":
-        return Validity("withdrawn", f"revision {standing.revision} was withdrawn")
-    return Validity("valid", f"revision {standing.revision} stands")
+    if revision is not None and revision > newest.revision:
+        return Validity("unknown", f"revision {newest.revision} is the newest")
+    if revision is not None and revision < newest.revision:
+        return Validity("superseded", f"revision {newest.revision} has taken its place")
+    if newest.state == "withdrawn":
+        return Validity("withdrawn", f"revision {newest.revision} was withdrawn")
+    return Validity("valid", f"revision {newest.revision} stands")
 
 
-def _staleness(beats: Sequence[Beat | None], now: datetime, limit: timedelta) -> str | None:
+def find_staleness(beats: Sequence[Beat | None], now: datetime, limit: timedelta) -> str | None:
     """Say why the picture is old, or return None."""
     if not beats:
         return "the registry names no stream for this participant"
@@ -102,3 +122,33 @@ def _staleness(beats: Sequence[Beat | None], now: datetime, limit: timedelta) ->
         if beat.last_sequence >= beat.seq:
             return "something that was sent before the last heartbeat has not arrived"
     return None
+
+
+def judge_decision(
+    decision: Decision,
+    standings: Sequence[Standing],
+    beats: Sequence[Beat | None],
+    stretches: Sequence[Stretch],
+    now: datetime,
+    limit: timedelta,
+) -> Validity | None:
+    """Judge what a decision rested on, as of its own time; None while the feed is too old to tell.
+
+    `standings` has every revision of its recommendation, `stretches` when the feed was stale.
+    """
+    if any(stretch.began < decision.at < stretch.ended for stretch in stretches):
+        return Validity("stale", "the feed was stale when the visa was decided")
+    if any(beat is not None and beat.fresh_until is not None and beat.fresh_until < decision.at for beat in beats):
+        return Validity("stale", "the feed was stale when the visa was decided, and still is")
+    if find_staleness(beats, now, limit) is not None:
+        return None
+    then = [one for one in standings if one.issued_at is not None and one.issued_at <= decision.at]
+    named = next((one for one in standings if one.revision == decision.revision), None)
+    if named is None:
+        return Validity("unknown", "there is no such recommendation or revision")
+    if named.withdrawn_at is not None and named.withdrawn_at <= decision.at:
+        return Validity("withdrawn", f"revision {named.revision} was withdrawn before the visa was decided")
+    newest = max((one.revision for one in then), default=decision.revision)
+    if newest > decision.revision:
+        return Validity("superseded", f"revision {newest} had taken its place when the visa was decided")
+    return Validity("valid", f"revision {named.revision} stood")

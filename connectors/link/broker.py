@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 BATCH_BYTES_MAX = 256 * 1024
@@ -68,3 +68,19 @@ class Broker:
             await admin.close()
         counts = {each["topic"]: len(each["partitions"]) for each in found if each["error_code"] == 0}
         return {topic: counts[self.physical(topic)] for topic in topics if self.physical(topic) in counts}
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        """Return where each partition of a logical topic ends; nothing for a topic that the broker does not have.
+
+        Raises KafkaError when no broker answers.
+        """
+        count = (await self.partitions([topic])).get(topic, 0)
+        if count == 0:
+            return {}
+        consumer = self.consumer()
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets([TopicPartition(self.physical(topic), one) for one in range(count)])
+        finally:
+            await consumer.stop()
+        return {place.partition: int(end) for place, end in ends.items()}

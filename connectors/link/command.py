@@ -1,4 +1,4 @@
-"""The two commands of every connector: `python -m connectors.<agency> run|check`."""
+"""The commands of every connector: `python -m connectors.<agency> run|check|rotate-key`."""
 
 import asyncio
 import json
@@ -10,10 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from connectors.link.check import EXIT_SETTINGS, Finding, check_link, exit_code_of
-from connectors.link.fault import SettingsFault
+from connectors.link.check import EXIT_SETTINGS, EXIT_WRONG, Finding, check_link, exit_code_of
+from connectors.link.clock import utc_now
+from connectors.link.fault import FatalFault, LinkFault, SettingsFault
+from connectors.link.rotation import rotate_key, write_step
 from connectors.link.service import Join, run_service
 from connectors.link.settings import ConnectorSettings
+from contracts.errors import Refusal
 
 SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
 
@@ -49,6 +52,29 @@ def make_command(
         findings = asyncio.run(_gather(settings, check_agency))
         _show(findings, as_json)
         raise typer.Exit(exit_code_of(findings))
+
+    @app.command(name="rotate-key")
+    def rotate(
+        api: Annotated[
+            bool, typer.Option("--api", help="The key for the hub's API, not the one for messages.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    ) -> None:
+        """Take the next step of a key's rotation: make the next key, or make it the key once it is registered.
+
+        Old and new key overlap; the running connector needs no restart and no message waits.
+        Exit codes: 0 done, 1 the registry cannot be trusted, 2 wrong settings.
+        Example: python -m connectors.bank rotate-key --json
+        """
+        settings = _settings_or_exit(read_settings)
+        try:
+            step = asyncio.run(rotate_key(settings, "api" if api else "message", utc_now()))
+        except (LinkFault, Refusal, OSError) as error:
+            fault = error if isinstance(error, LinkFault) else None
+            print(fault or f"The key cannot be rotated ({type(error).__name__}): look at its folder.", file=sys.stderr)
+            code = fault.exit_code if isinstance(fault, FatalFault) else EXIT_WRONG
+            raise typer.Exit(code) from None
+        print(write_step(step, as_json))
 
     return app
 

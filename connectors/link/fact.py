@@ -99,6 +99,16 @@ class ReceiptEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptedBefore:
+    """A message of this source that the hub has accepted, as the hub tells it to a new spool."""
+
+    sequence: int
+    event_id: str
+    sha256: bytes
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What a receipt did to the spool, in counts. `foreign`: the receipt speaks of other bytes than those stored."""
 
@@ -124,7 +134,7 @@ class SpooledFact:
 
 @dataclass(frozen=True, slots=True)
 class SpoolStatus:
-    """Counts for status and metrics. `oldest_unreceipted` is when the oldest message without a receipt was stored."""
+    """Counts for status and metrics; the times are when the oldest such message was stored."""
 
     waiting: int
     signed: int
@@ -135,6 +145,7 @@ class SpoolStatus:
     last_sequence: int
     bytes_used: int
     bytes_max: int
+    oldest_unsent: datetime | None
     oldest_unreceipted: datetime | None
     journal_mode: str
     synchronous: str

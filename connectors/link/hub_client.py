@@ -6,16 +6,21 @@ the hub takes a `jti` once.
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from connectors.link.clock import Clock, utc_now
+from connectors.link.fact import AcceptedBefore
 from connectors.link.fault import HubUnreachable
+from connectors.link.metrics import LinkMetrics
 from contracts.wire import base64url
 from contracts.wire.key import PrivateKey
 
@@ -23,9 +28,12 @@ ASSERTION_LIFE_S = 50
 TIMEOUT_S = 10.0
 ATTEMPTS_MAX = 4
 BACKOFF_S_MAX = 5.0
-PAGE_RECORDS_MAX = 500
+# The hub gives no more at once.
+PAGE_RECORDS_MAX = 256
+PAGE_ACCEPTED_MAX = 1_000
 ANSWER_BYTES_MAX = 64 * 1024**2
 JTI_BYTES = 16
+HALF_A_SECOND = timedelta(milliseconds=500)
 
 T = TypeVar("T")
 
@@ -50,6 +58,50 @@ class StreamPage:
 
     last: int
     records: tuple[StreamRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProgress:
+    """What the hub has of a source: its highest sequence, and how far it is with the participant's topic.
+
+    `taken`: the next offset that it reads, by partition. `deferred`: how many messages still wait to be judged.
+    """
+
+    last_sequence: int
+    taken: Mapping[int, int]
+    deferred: int
+
+
+class _Taken(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    partition: int
+    next: int
+
+
+class _Progress(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    last_sequence: int
+    taken: list[_Taken]
+    deferred: int
+
+
+class _Accepted(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    sequence: int
+    id: str
+    sha256: str
+    log_index: int
+
+    def read(self) -> AcceptedBefore:
+        digest = base64url.decode(self.sha256.encode())
+        if digest is None:
+            raise ValueError("sha256 is not base64url")
+        return AcceptedBefore(self.sequence, self.id, digest, self.log_index)
+
+
+class _AcceptedPage(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    messages: list[_Accepted]
 
 
 class _PageRecord(BaseModel):
@@ -92,14 +144,22 @@ class HubClient:
     """Asks the hub. Every method raises HubUnreachable after some attempts with jittered pauses."""
 
     def __init__(
-        self, http: httpx.AsyncClient, api_url: str, participant: str, api_key: PrivateKey, clock: Clock = utc_now
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        participant: str,
+        api_key: PrivateKey | Callable[[], PrivateKey],
+        clock: Clock = utc_now,
+        metrics: LinkMetrics | None = None,
     ) -> None:
+        """`api_key` is a key, or what gives the key to use now."""
         self._http = http
         self._api_url = api_url.rstrip("/")
         self._audience = api_url
         self._participant = participant
         self._api_key = api_key
         self._clock = clock
+        self._metrics = metrics
 
     async def registry(self) -> bytes:
         """Return the current signed registry document, not yet verified."""
@@ -115,6 +175,26 @@ class HubClient:
         except (ValidationError, ValueError):
             # The text of such an error may quote a record's content, which is personal data.
             raise HubUnreachable(f"The hub's API answers {path} with something that is no page of a stream.") from None
+
+    async def progress(self, source: str) -> SourceProgress:
+        """Return what the hub has of a source of this participant."""
+        path = f"/api/v1/sources/{quote(source, safe='')}/progress"
+        body = await self._retry(lambda: self._get(path, {}, signed=True))
+        try:
+            found = _Progress.model_validate_json(body)
+        except ValidationError:
+            raise HubUnreachable("The hub's API answers with something that is no progress of a source.") from None
+        return SourceProgress(found.last_sequence, {one.partition: one.next for one in found.taken}, found.deferred)
+
+    async def accepted(self, source: str, after: int) -> list[AcceptedBefore]:
+        """Return the messages of a source that the hub has accepted, after that sequence, in sequence; some at once."""
+        path = f"/api/v1/sources/{quote(source, safe='')}/accepted"
+        query = {"after": after, "limit": PAGE_ACCEPTED_MAX}
+        body = await self._retry(lambda: self._get(path, query, signed=True))
+        try:
+            return [message.read() for message in _AcceptedPage.model_validate_json(body).messages]
+        except (ValidationError, ValueError):
+            raise HubUnreachable("The hub's API answers with something that is no page of messages.") from None
 
     async def _retry(self, ask: Callable[[], Awaitable[T]]) -> T:
         attempts = AsyncRetrying(
@@ -137,12 +217,14 @@ class HubClient:
         headers = {}
         if signed:
             now_s = int(self._clock().timestamp())
-            token = client_assertion(self._api_key, self._participant, self._audience, now_s)
+            key = self._api_key if isinstance(self._api_key, PrivateKey) else self._api_key()
+            token = client_assertion(key, self._participant, self._audience, now_s)
             headers["authorization"] = f"Bearer {token}"
         try:
             answer = await self._http.get(self._api_url + path, params=query, headers=headers, timeout=TIMEOUT_S)
         except httpx.HTTPError as error:
             raise _Transient(f"The hub's API does not answer ({type(error).__name__}): check HUB_API_URL.") from error
+        self._see(answer)
         if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
             raise _Transient(f"The hub's API answers {path} with status {answer.status_code}.")
         if answer.status_code in (401, 403):
@@ -153,3 +235,16 @@ class HubClient:
         if answer.status_code != httpx.codes.OK or len(answer.content) > ANSWER_BYTES_MAX:
             raise HubUnreachable(f"The hub's API answers {path} with status {answer.status_code}.")
         return answer.content
+
+    def _see(self, answer: httpx.Response) -> None:
+        """Note that the hub is there, and what time it has."""
+        if self._metrics is None:
+            return
+        now = self._clock()
+        self._metrics.see("hub API", now)
+        try:
+            date = parsedate_to_datetime(answer.headers.get("date", ""))
+        except ValueError:
+            return
+        # The header has whole seconds, so that the hub's time is half a second later on average.
+        self._metrics.see_offset(date.astimezone(UTC) + HALF_A_SECOND - now)

@@ -1,5 +1,8 @@
 """What a connector counts: numbers only, labelled by names of the exchange, never by anything of a person."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from connectors.link.fact import SpoolStatus
@@ -27,6 +30,14 @@ class LinkMetrics:
         self.handle_failures = self._counter("handle_failures", "Deliveries that failed and are retried")
         self.task_failures = self._counter("task_failures", "Tasks that failed and were restarted", "task")
         self.registry_version = self._gauge("registry_version", "The registry's version in use")
+        self.refusals = self._gauge("refusals", "Messages that the hub refused, and items set aside", "code")
+        self.oldest_unsent = self._gauge("spool_oldest_unsent_timestamp_seconds", "When the oldest unsent was stored")
+        self.seen_at = self._gauge("last_seen_timestamp_seconds", "When something was last heard of", "what")
+        self.offset = self._gauge("clock_offset_seconds", "The hub's clock less this machine's")
+        self.last_seen: dict[str, datetime] = {}
+        self.clock_offset: timedelta | None = None
+        #: Sentences that ask for somebody's attention, by what they are about.
+        self.notes: dict[str, str] = {}
         self.registry_refused = self._counter("registry_refused", "Registries that were refused")
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
@@ -35,8 +46,21 @@ class LinkMetrics:
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"tkahub_connector_{name}", meaning, labels, registry=self.collected)
 
-    def show_spool(self, status: SpoolStatus) -> None:
+    def see(self, what: str, at: datetime) -> None:
+        """Note that something was heard of."""
+        self.last_seen[what] = at
+        self.seen_at.labels(what).set(at.timestamp())
+
+    def see_offset(self, offset: timedelta) -> None:
+        """Note by how much the hub's clock is ahead of this machine's."""
+        self.clock_offset = offset
+        self.offset.set(offset.total_seconds())
+
+    def show_spool(self, status: SpoolStatus, refusals: Mapping[str, int]) -> None:
         """Set the gauges of the spool."""
+        for code, count in refusals.items():
+            self.refusals.labels(code).set(count)
+        self.oldest_unsent.set(0 if status.oldest_unsent is None else status.oldest_unsent.timestamp())
         for state in _STATES:
             self.spooled.labels(state).set(getattr(status, state))
         self.aside.set(status.aside)

@@ -49,23 +49,31 @@ class Publisher:
         self,
         spool: Spool,
         author: Author,
-        key: PrivateKey,
+        key: PrivateKey | Callable[[], PrivateKey],
         broker: Broker,
         metrics: LinkMetrics,
         *,
         may_sign: Callable[[], bool] = lambda: True,
         clock: Clock = utc_now,
     ) -> None:
-        """`may_sign` is false while the registry does not know the key: what it signed would be refused."""
+        """`key` is a key, or what gives the key to sign with now.
+
+        `may_sign` is false while the registry does not know the key, since what it signed would be refused, and while
+        this spool may be an old copy: then nothing is signed and nothing is sent.
+        """
         self._spool = spool
         self._author = author
-        self._key = key
+        self._given_key = key
         self._broker = broker
         self._topic = broker.physical(f"from.{author.participant}")
         self._metrics = metrics
         self._may_sign = may_sign
         self._clock = clock
         self._producer: AIOKafkaProducer | None = None
+
+    @property
+    def _key(self) -> PrivateKey:
+        return self._given_key if isinstance(self._given_key, PrivateKey) else self._given_key()
 
     async def run(self) -> None:
         """Sign and send for ever; ends only by cancellation or by an error that no retry mends."""
@@ -133,7 +141,13 @@ class Publisher:
     async def _send_for_ever(self) -> None:
         while True:
             self._spool.signed.clear()
-            if await self.send_signed() or await self.resend_overdue():
+            # What was signed before a restart waits too, until it is known that this spool is no old copy.
+            if not self._may_sign():
+                await asyncio.sleep(HOLD_CHECK_S)
+                continue
+            # One batch of each in turn: neither what is fresh nor what a long outage has left waits for the other.
+            sent, again = await self.send_signed(), await self.resend_overdue()
+            if sent or again:
                 continue
             try:
                 async with asyncio.timeout(OVERDUE_CHECK_S):
@@ -163,6 +177,7 @@ class Publisher:
             )
             await self._spool.mark_sent([row.sequence for row in rows])
             self._metrics.sent.inc(len(rows))
+            self._metrics.see("broker", self._clock())
         return len(rows)
 
     async def _send(self, rows: Sequence[Signed]) -> None:

@@ -21,11 +21,14 @@ from connectors.link.door import build_app
 from connectors.link.fact import Author
 from connectors.link.fault import FatalFault, HubUnreachable, LinkFault, SettingsFault, TrustFault
 from connectors.link.hub_client import HubClient
+from connectors.link.key_ring import KeyRing
+from connectors.link.lineage import Lineage
 from connectors.link.metrics import LinkMetrics
 from connectors.link.publisher import Publisher
 from connectors.link.retry import keep_trying
 from connectors.link.settings import ConnectorSettings
 from connectors.link.spool import Spool
+from connectors.link.status import Show, StatusBoard, show_nothing
 from connectors.link.stream_reader import Handle, Surroundings
 from connectors.link.subscriber import Subscriber
 from connectors.link.tasks import end
@@ -56,6 +59,9 @@ class Link:
     metrics: LinkMetrics
     author: Author
     key: PrivateKey
+    keys: KeyRing
+    api_keys: KeyRing
+    lineage: Lineage
     http: httpx.AsyncClient
     clock: Clock
 
@@ -67,7 +73,7 @@ class Agency:
     `handle` must be idempotent: after a crash a record is delivered again. Receipts are settled before it sees them.
     A task of `tasks` that raises LinkFault ends the process with its sentence; after any other error it is started
     again after a pause. `topics`: besides `to.<participant>`. `protocol`: how the door reads HTTP, where the agency's
-    own protocol wants its limits answered in its own form.
+    own protocol wants its limits answered in its own form. `show`: what the probes and the status page show beside.
     """
 
     handle: Handle
@@ -75,6 +81,7 @@ class Agency:
     routes: APIRouter | None = None
     topics: tuple[str, ...] = ()
     protocol: type[asyncio.Protocol] | None = None
+    show: Show = show_nothing
 
 
 Join = Callable[[Link], AbstractAsyncContextManager[Agency]]
@@ -143,7 +150,10 @@ async def _serve(settings: ConnectorSettings, join: Join, stop: asyncio.Event, s
     async with open_link(settings) as link, join(link) as agency:
         subscriber = subscriber_of(link, agency)
         listening = _listen(settings)
-        app = build_app(link.spool, link.trust, link.metrics, subscriber, agency.routes)
+        board = StatusBoard(
+            settings.participant, link.spool, link.trust, link.metrics, subscriber, link.clock, agency.show
+        )
+        app = build_app(board, link.metrics, agency.routes)
         server = _Server(_configure_server(app, agency.protocol))
         tasks = {**link_tasks(link, subscriber), **agency.tasks}
         _log.info("started", participant=settings.participant, port=listening.getsockname()[1])
@@ -209,17 +219,33 @@ async def _supervise(name: str, task: Task, metrics: LinkMetrics) -> None:
 async def open_link(settings: ConnectorSettings, clock: Clock = utc_now) -> AsyncIterator[Link]:
     """Open everything that an agency's code needs; waits for the first registry. Raises LinkFault."""
     root = read_root(settings.trust_root_file)
-    key = read_private_key(settings.key_file, "KEY_FILE")
-    api_key = read_private_key(settings.api_key_file, "API_KEY_FILE")
     metrics = LinkMetrics()
     async with httpx.AsyncClient() as http:
-        hub = HubClient(http, settings.hub_api_url, settings.participant, api_key, clock)
-        trust = Trust(settings.registry_file, root, hub.registry)
+        trust = Trust(settings.registry_file, root, lambda: hub.registry())
+        keys, api_keys = key_rings(settings, trust, clock)
+        hub = HubClient(http, settings.hub_api_url, settings.participant, api_keys.current, clock, metrics)
         await _await_registry(trust)
         author = author_of(settings, trust.registry)
         async with Spool.open(settings.spool_file, author, bytes_max=settings.spool_bytes_max, clock=clock) as spool:
             broker = Broker(settings.kafka_bootstrap, settings.topic_prefix, f"connector-{settings.participant}")
-            yield Link(settings, spool, trust, hub, broker, metrics, author, key, http, clock)
+            lineage = Lineage(spool, hub, broker, author, lambda: trust.registry, metrics)
+            await lineage.start()
+            key = read_private_key(settings.key_file, "KEY_FILE")
+            yield Link(
+                settings, spool, trust, hub, broker, metrics, author, key, keys, api_keys, lineage, http, clock
+            )  # fmt: skip
+
+
+def key_rings(settings: ConnectorSettings, trust: Trust, clock: Clock) -> tuple[KeyRing, KeyRing]:
+    """Return the rings of the key for messages and of the one for the hub's API. Raises SettingsFault."""
+
+    def registry() -> Registry | None:
+        return trust.registry if trust.known else None
+
+    return (
+        KeyRing(settings.key_file, "message", settings.participant, registry, clock),
+        KeyRing(settings.api_key_file, "api", settings.participant, registry, clock),
+    )
 
 
 async def _await_registry(trust: Trust) -> None:
@@ -248,11 +274,8 @@ def author_of(settings: ConnectorSettings, registry: Registry) -> Author:
 
 def may_sign(link: Link) -> bool:
     """Whether the registry holds this key for this source: what was sent before that would end up refused."""
-    registry = link.trust.registry
-    found, owner = registry.key(link.key.kid), registry.owner_of(link.author.source)
-    if found is None or owner is None or found[0].id != link.author.participant or owner.id != link.author.participant:
-        return False
-    return found[1].use == "message" and found[1].revoked_at is None and found[1].nbf <= link.clock() < found[1].exp
+    owner = link.trust.registry.owner_of(link.author.source)
+    return owner is not None and owner.id == link.author.participant and link.keys.may_sign()
 
 
 def subscriber_of(link: Link, agency: Agency) -> Subscriber:
@@ -273,11 +296,18 @@ def subscriber_of(link: Link, agency: Agency) -> Subscriber:
 def link_tasks(link: Link, subscriber: Subscriber) -> dict[str, Task]:
     """Return the tasks that every connector runs."""
     publisher = Publisher(
-        link.spool, link.author, link.key, link.broker, link.metrics, may_sign=lambda: may_sign(link), clock=link.clock
+        link.spool,
+        link.author,
+        link.keys.current,
+        link.broker,
+        link.metrics,
+        may_sign=lambda: link.lineage.settled and may_sign(link),
+        clock=link.clock,
     )
     return {
         "publisher": publisher.run,
         "subscriber": subscriber.run,
+        "lineage": link.lineage.settle,
         "registry": lambda: _follow_registry(link),
         "erasure": lambda: _erase_settled(link),
     }
@@ -292,6 +322,9 @@ async def _follow_registry(link: Link) -> None:
         except TrustFault as fault:
             link.metrics.registry_refused.inc()
             _log.error("registry refused", why=str(fault))
+        # A rotation that another process began or finished is seen here.
+        link.keys.reload()
+        link.api_keys.reload()
 
 
 async def _erase_settled(link: Link) -> None:

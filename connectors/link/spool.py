@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from connectors.link.clock import Clock, utc_now
 from connectors.link.fact import (
+    AcceptedBefore,
     Aside,
     Author,
     NewEvent,
@@ -201,3 +202,27 @@ class Spool:
     async def status(self) -> SpoolStatus:
         """Return the counts that status and metrics show."""
         return await self._run(self._file.status)
+
+    async def refusals(self) -> dict[str, int]:
+        """Return how many messages the hub refused, and how many items were set aside, by code."""
+        return await self._run(self._file.refusals)
+
+    async def is_new(self) -> bool:
+        """Whether nothing was ever put here, or the rebuilding was not finished."""
+        return await self._run(self._file.is_new)
+
+    async def last_sequence(self) -> int:
+        """Return the last sequence number that was given out; 0 at first."""
+        return await self._run(self._file.last_sequence)
+
+    async def adopt(self, accepted: Sequence[AcceptedBefore]) -> None:
+        """Keep what the hub has accepted of this source before this spool was made."""
+        await self._run(lambda: self._file.adopt(accepted))
+
+    async def begin(self) -> None:
+        """Note that this spool knows all that the hub has of its source."""
+        await self._run(self._file.begin)
+
+    async def rewind(self, topic: str) -> None:
+        """Forget how far a topic's streams were handled."""
+        await self._run(lambda: self._file.rewind(topic))

@@ -21,6 +21,7 @@ from typing import IO, Literal
 from connectors.link import failpoint
 from connectors.link.clock import Clock
 from connectors.link.fact import (
+    AcceptedBefore,
     Aside,
     Author,
     NewEvent,
@@ -43,8 +44,13 @@ BUSY_TIMEOUT_MS = 5_000
 ERASE_ROWS_MAX = 1_000
 SYNCHRONOUS_FULL = 2
 CODE_CONFLICT = "conflict"
+# How many sequence numbers below its last a rebuilt spool has no message of.
+MISSING_NOTE = "link/missing"
+BEGUN_NOTE = "link/begun"
+REBUILDING_NOTE = "link/rebuilding"
 # What a message takes beside its value: its signature, its identity, the indexes.
 BESIDE_VALUE_BYTES = 1_536
+NOT_KNOWN = b""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (
@@ -204,7 +210,8 @@ class SpoolFile:
         known = self._db.execute(
             "SELECT sequence, content_sha256, sha256 FROM fact WHERE event_id = ?", (event_id,)
         ).fetchone()
-        if known is not None and known[1] == content:
+        # Of what was accepted before this spool was made only the id is known, and that is enough.
+        if known is not None and known[1] in (content, NOT_KNOWN):
             return Put(event_id, "again", sequence=known[0])
         if known is not None:
             detail = "another content stands under the same native key"
@@ -394,6 +401,56 @@ class SpoolFile:
         """Return what is known of the message of one native fact."""
         return self.fact(event_id_of(self._author.source, native_key))
 
+    def refusals(self) -> dict[str, int]:
+        """Return how many messages the hub refused, and how many items were set aside, by code."""
+        rows = self._db.execute(
+            "SELECT code, count(*) FROM (SELECT code FROM fact WHERE state = 'refused'"
+            " UNION ALL SELECT code FROM aside) GROUP BY code ORDER BY code"
+        )
+        return {str(code): int(count) for code, count in rows}
+
+    # --- a new spool -------------------------------------------------------------------------------------------------
+
+    def is_new(self) -> bool:
+        """Whether nothing was ever put here, or the rebuilding was not finished."""
+        if self.note(BEGUN_NOTE) is not None:
+            return False
+        return self.note(REBUILDING_NOTE) is not None or self._last_sequence() == 0
+
+    def last_sequence(self) -> int:
+        """Return the last sequence number that was given out; 0 at first."""
+        return self._last_sequence()
+
+    def adopt(self, accepted: Sequence[AcceptedBefore]) -> None:
+        """Keep what the hub has accepted of this source: it is never put again, nor are its numbers used again."""
+        now = self._clock()
+        with self._transaction("adopt") as db:
+            self._write_note(REBUILDING_NOTE, "1", now)
+            db.executemany(
+                "INSERT OR IGNORE INTO fact (sequence, event_id, native_key, content_sha256, type, subject, sha256,"
+                " state, put_at, settled_at, log_index) VALUES (?, ?, '', ?, '', '', ?, 'accepted', ?, ?, ?)",
+                [
+                    (one.sequence, one.event_id, NOT_KNOWN, one.sha256, now.timestamp(), now.timestamp(), one.log_index)
+                    for one in accepted
+                ],
+            )
+
+    def begin(self) -> None:
+        """Note that this spool knows all that the hub has of its source, and that facts may be put."""
+        missing = self._db.execute("SELECT coalesce(max(sequence), 0) - count(*) FROM fact").fetchone()[0]
+        with self._transaction("begin"):
+            now = self._clock()
+            self._write_note(BEGUN_NOTE, str(self._last_sequence()), now)
+            self._write_note(MISSING_NOTE, str(missing), now)
+            self._write_note(REBUILDING_NOTE, None, now)
+
+    def rewind(self, topic: str) -> None:
+        """Forget how far a topic's streams were handled, so that they are read again from their beginning."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM stream WHERE topic = ?", (topic,))
+
+    # --- counts ------------------------------------------------------------------------------------------------------
+
     def status(self) -> SpoolStatus:
         """Return the counts that status and metrics show."""
         one = self._db.execute
@@ -404,19 +461,21 @@ class SpoolFile:
         )
         refused = int(one("SELECT count(*) FROM fact WHERE state = 'refused'").fetchone()[0])
         last = self._last_sequence()
+        unsent = one("SELECT min(put_at) FROM fact WHERE state IN ('waiting', 'signed')").fetchone()[0]
         oldest = one("SELECT min(put_at) FROM fact WHERE state IN ('waiting', 'signed', 'sent')").fetchone()[0]
         synchronous = int(one("PRAGMA synchronous").fetchone()[0])
         return SpoolStatus(
             waiting=by_state.get("waiting", 0),
             signed=by_state.get("signed", 0),
             sent=by_state.get("sent", 0),
-            # Sequence numbers have no gap, so what is neither open nor refused was accepted.
-            accepted=last - sum(by_state.values()) - refused,
+            # Sequence numbers have no gap but those that a rebuilt spool knows of; so the rest was accepted.
+            accepted=last - sum(by_state.values()) - refused - int(self.note(MISSING_NOTE) or 0),
             refused=refused,
             aside=int(one("SELECT count(*) FROM aside").fetchone()[0]),
             last_sequence=last,
             bytes_used=self._bytes_held,
             bytes_max=self._bytes_max,
+            oldest_unsent=None if unsent is None else datetime.fromtimestamp(unsent, UTC),
             oldest_unreceipted=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
             journal_mode=str(one("PRAGMA journal_mode").fetchone()[0]),
             synchronous="FULL" if synchronous == SYNCHRONOUS_FULL else str(synchronous),

@@ -270,6 +270,7 @@ class StreamReader:
 
         await keep_trying(f"deliver {self._name}", handle, (Exception,), unless=(FatalFault,), told=self._note_trouble)
         self._around.metrics.delivered.labels(delivered.envelope.type).inc()
+        self._around.metrics.see(f"stream {self._name}", self._around.clock())
         self._last = item.seq
 
     async def _note_trouble(self, _: Exception) -> None:

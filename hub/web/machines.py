@@ -1,4 +1,4 @@
-"""The API for the participants' machines: the registry, and a stream's archive for whoever was away.
+"""The API for the participants' machines: the registry, their sources, and a stream's archive for whoever was away.
 
 The outbox is the archive, not Kafka. Only what the relay has released is given out, with the headers it was sent with.
 """
@@ -17,7 +17,7 @@ from hub.store import registry as registry_store
 from hub.store.database import Database
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryAbsent, RegistryInForce
-from hub.web import access
+from hub.web import access, sources
 from hub.web.problems import refuse, unauthenticated
 
 RECORDS_MAX = 256
@@ -48,9 +48,10 @@ def write_record(row: OutboxRow) -> dict[str, Any]:
 
 def create_router(database: Database, in_force: RegistryInForce, api_url: str) -> APIRouter:
     """Return the machines' routes. `api_url` is the audience that assertions must name."""
-    router = APIRouter(prefix="/api/v1")
+    router = APIRouter()
+    router.include_router(sources.create_router(database, in_force, api_url))
 
-    @router.get("/registry")
+    @router.get("/api/v1/registry")
     async def read_registry() -> Response:
         """Give the signed registry in force; whoever reads it checks it against the pinned root."""
         async with database.connection() as connection:
@@ -59,7 +60,7 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
             raise RegistryAbsent
         return Response(current[1], media_type="application/jose", headers={"Registry-Version": str(current[0])})
 
-    @router.get("/streams/{topic}/{partition}")
+    @router.get("/api/v1/streams/{topic}/{partition}")
     async def read_stream(
         topic: Annotated[str, Path(max_length=128)],
         partition: Annotated[int, Path(ge=0, le=10_000)],

@@ -33,6 +33,10 @@ IMMIGRATION_SOURCE = "https://immigration.example/tka"
 HUB_SOURCE = "https://hub.example/tka"
 AUTHOR = Author("bri", BRI_SOURCE, ENVIRONMENT, 90)
 NONCE = "A" * 22
+# Small, so that a few messages fill more than one page.
+PAGE_MAX = 2
+# What the hub gives at once, and refuses to exceed.
+RECORDS_MAX = 256
 LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 600, "unmatched_s": 86_400, "heartbeat_s": 30}
 
 
@@ -194,6 +198,9 @@ class HubPeer:
     asked: list[str] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     failures: int = 0
+    accepted: list[dict[str, Any]] = field(default_factory=list)
+    taken: dict[int, int] = field(default_factory=dict)
+    deferred: int = 0
     refusals: list[str] = field(default_factory=list)
 
     async def _registry(self, request: web.Request) -> web.Response:
@@ -227,6 +234,8 @@ class HubPeer:
             self.refusals.append(repr(error))
             return web.Response(status=401)
         after, limit = int(request.query["after"]), int(request.query["limit"])
+        if limit > RECORDS_MAX:
+            return web.Response(status=400)
         items = self.streams.get((topic, partition), [])
         found = [item for item in items if item.seq > after][:limit]
         records = [
@@ -241,11 +250,35 @@ class HubPeer:
         last = max((item.seq for item in items), default=0)
         return web.json_response({"topic": topic, "partition": partition, "last": last, "records": records})
 
+    async def _progress(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        self._check_source(request)
+        last = max((one["sequence"] for one in self.accepted), default=0)
+        taken = [{"partition": partition, "next": offset} for partition, offset in self.taken.items()]
+        return web.json_response({"last_sequence": last, "taken": taken, "deferred": self.deferred})
+
+    async def _accepted(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path_qs)
+        self._check_source(request)
+        after = int(request.query["after"])
+        found = [one for one in self.accepted if one["sequence"] > after][:PAGE_MAX]
+        return web.json_response({"messages": found})
+
+    def _check_source(self, request: web.Request) -> None:
+        source = request.match_info["source"]
+        if self.failures > 0:
+            self.failures -= 1
+            raise web.HTTPServiceUnavailable
+        participant = {BRI_SOURCE: "bri", MINISTRY_SOURCE: "ministry"}[source]
+        self._check(request, f"to.{participant}")
+
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["HubPeer"]:
         """Listen on a free port."""
         app = web.Application()
         app.router.add_get("/api/v1/registry", self._registry)
+        app.router.add_get("/api/v1/sources/{source:.+}/progress", self._progress)
+        app.router.add_get("/api/v1/sources/{source:.+}/accepted", self._accepted)
         app.router.add_get("/api/v1/streams/{topic}/{partition}", self._stream)
         runner = web.AppRunner(app)
         await runner.setup()

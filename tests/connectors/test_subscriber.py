@@ -163,7 +163,7 @@ async def test_gap_is_filled_from_the_archive(tmp_path: Path, broker: Broker, pe
         await bench.at(7)
         assert bench.seqs() == [1, 2, 3, 5, 6, 7]
         assert [each.value for each in bench.got[:3]] == [word.value for word in words[:3]]
-        assert peer.asked[-1] == "/api/v1/streams/to.bri/0?after=1&limit=500"
+        assert peer.asked[-1] == "/api/v1/streams/to.bri/0?after=1&limit=256"
 
 
 async def test_gap_that_the_archive_lacks_stops_the_stream(tmp_path: Path, broker: Broker, peer: HubPeer) -> None:

@@ -1,18 +1,27 @@
 """Valid now? As a pure function."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.immigration.validity import Beat, Standing, judge_validity
+from connectors.immigration.validity import (
+    Beat,
+    Decision,
+    Standing,
+    Stretch,
+    judge_decision,
+    judge_validity,
+    renew,
+)
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 LIMIT = timedelta(seconds=90)
 FRESH = Beat(NOW, 7, 8)
-ISSUED = Standing(2, "issued", "APP/1")
-WITHDRAWN = Standing(2, "withdrawn", "APP/1")
+ISSUED = Standing(2, NOW - timedelta(days=1), None)
+WITHDRAWN = Standing(2, NOW - timedelta(days=1), NOW - timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
@@ -58,23 +67,81 @@ def test_at_its_limit_a_heartbeat_is_still_fresh() -> None:
     assert judge_validity(ISSUED, None, [Beat(NOW - LIMIT, 7, 8)], NOW, LIMIT).status == "valid"
 
 
-standings = st.builds(Standing, st.integers(1, 5), st.sampled_from(("issued", "withdrawn")), st.just("APP/1"))
+# --- what a visa rested on -------------------------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+FIRST = Standing(1, NOW - 10 * HOUR, NOW - 5 * HOUR)
+SECOND = Standing(2, NOW - 4 * HOUR, None)
+KEPT_FRESH = Beat(NOW, 7, 8, NOW + LIMIT)
 
 
-@given(st.lists(standings, min_size=1), st.randoms())
-def test_the_newest_standing_does_not_depend_on_order_or_repeats(news: list[Standing], order: object) -> None:
-    def last(each: list[Standing]) -> Standing | None:
-        kept: Standing | None = None
-        for one in each:
-            kept = one if one.follows(kept) else kept
-        return kept
+@pytest.mark.parametrize(
+    ("revision", "hours_ago", "found"),
+    [
+        (1, 6, "valid"),
+        (1, 5, "withdrawn"),
+        (1, 3, "withdrawn"),
+        (2, 3, "valid"),
+        (3, 3, "unknown"),
+    ],
+)
+def test_a_decision_is_judged_as_of_its_own_time(revision: int, hours_ago: int, found: str) -> None:
+    decision = Decision("TKA-1", revision, NOW - hours_ago * HOUR)
+    verdict = judge_decision(decision, [FIRST, SECOND], [KEPT_FRESH], [], NOW, LIMIT)
+    assert verdict is not None
+    assert (verdict.status, bool(verdict.why)) == (found, True)
 
-    again = [*news, *news]
-    order.shuffle(again)  # type: ignore[attr-defined]
-    assert last(again) == last(news)
+
+def test_a_decision_on_a_revision_that_another_had_replaced() -> None:
+    old = Standing(1, NOW - 10 * HOUR, None)
+    verdict = judge_decision(Decision("TKA-1", 1, NOW - HOUR), [old, SECOND], [KEPT_FRESH], [], NOW, LIMIT)
+    assert verdict is not None
+    assert verdict.status == "superseded"
 
 
-@given(standings, st.datetimes(timezones=st.just(UTC)), st.integers(0), st.integers(0))
-def test_what_is_kept_is_read_as_it_was(standing: Standing, at: datetime, last: int, seq: int) -> None:
-    assert Standing.read(standing.write()) == standing
-    assert Beat.read(Beat(at, last, seq).write()) == Beat(at, last, seq)
+def test_a_decision_within_a_stale_stretch_is_an_alarm_whatever_is_learnt_later() -> None:
+    stretch = Stretch(NOW - 4 * HOUR, NOW - 2 * HOUR)
+    for hours_ago, found in ((3, "stale"), (1, "valid")):
+        verdict = judge_decision(
+            Decision("TKA-1", 2, NOW - hours_ago * HOUR), [SECOND], [KEPT_FRESH], [stretch], NOW, LIMIT
+        )
+        assert verdict is not None
+        assert verdict.status == found
+
+
+def test_while_the_feed_is_old_only_what_was_decided_meanwhile_is_judged() -> None:
+    old = Beat(NOW - 3 * HOUR, 7, 8, NOW - 3 * HOUR + LIMIT)
+    earlier, later = Decision("TKA-1", 2, NOW - 3 * HOUR), Decision("TKA-1", 2, NOW - HOUR)
+    assert judge_decision(earlier, [SECOND], [old], [], NOW, LIMIT) is None
+    verdict = judge_decision(later, [SECOND], [old], [], NOW, LIMIT)
+    assert verdict is not None
+    assert verdict.status == "stale"
+
+
+def test_heartbeats_in_time_keep_a_stream_fresh() -> None:
+    first, ended = renew(None, Beat(NOW, 7, 8), NOW, LIMIT)
+    assert (first.fresh_until, ended) == (NOW + LIMIT, None)
+    second, ended = renew(first, Beat(NOW + LIMIT / 2, 9, 10), NOW + LIMIT / 2, LIMIT)
+    assert (second.fresh_until, ended) == (NOW + LIMIT / 2 + LIMIT, None)
+
+
+def test_after_an_outage_the_stale_stretch_ends_with_the_first_heartbeat_in_time() -> None:
+    beat, _ = renew(None, Beat(NOW, 7, 8), NOW, LIMIT)
+    back = NOW + 72 * HOUR
+    late, ended = renew(beat, Beat(NOW + HOUR, 9, 10), back, LIMIT)
+    assert (late.fresh_until, late.seq, ended) == (NOW + LIMIT, 10, None)
+    fresh, ended = renew(late, Beat(back, 11, 12), back, LIMIT)
+    assert (fresh.fresh_until, ended) == (back + LIMIT, Stretch(NOW + LIMIT, back))
+
+
+@given(st.lists(st.integers(0, 600), min_size=1, max_size=30))
+def test_stale_stretches_never_overlap(gaps_s: list[int]) -> None:
+    beat: Beat | None = None
+    stretches: list[Stretch] = []
+    now = NOW
+    for seq, gap in enumerate(gaps_s, 1):
+        now += timedelta(seconds=gap)
+        beat, ended = renew(beat, Beat(now, seq - 1, seq), now, LIMIT)
+        stretches += [] if ended is None else [ended]
+    assert all(one.began < one.ended for one in stretches)
+    assert all(before.ended <= after.began for before, after in pairwise(stretches))
