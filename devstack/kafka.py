@@ -185,8 +185,9 @@ def start_kafka(
 ) -> Kafka:
     """Give a cluster, by the order of choice, and say which. `settings`: broker settings beside the usual ones.
 
-    `jvm` are options of an embedded broker's virtual machine. More than one broker is always embedded, since their tests must be able to kill one. With `wait` false the caller
-    starts other things meanwhile and calls `wait_until_ready`. Raises StackError.
+    `jvm` are options of an embedded broker's virtual machine. More than one broker is always embedded, since their
+    tests must be able to kill one. With `wait` false the caller starts other things meanwhile and calls
+    `wait_until_ready`. Raises StackError.
     """
     given = os.environ.get(GIVEN_VARIABLE)
     choice = Choice.EMBEDDED if brokers > 1 else choose(given)
