@@ -26,6 +26,7 @@ from connectors.link.fault import SettingsFault
 HEAD_S_MAX: Final = 10.0
 STOP_TIMEOUT_S: Final = 5
 
+
 class SnapProtocol(H11Protocol):
     """HTTP/1.1 whose limits are answered in SNAP's form: the size of the headers, and the time they may take."""
 

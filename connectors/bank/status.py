@@ -41,6 +41,7 @@ ANSWER_S_MAX: Final = 10.0
 PAUSE_MAX: Final = timedelta(hours=1)
 TOKEN_RENEWED_BEFORE: Final = timedelta(seconds=60)
 CODE_DENIED: Final = "denied_by_bank"
+CODE_UNTAKEN: Final = "paid_and_untaken"
 
 Fate = Literal["paid", "not_paid", "pending"]
 
@@ -195,10 +196,13 @@ class StatusDesk:
         named = name.removeprefix(UNCLEAR_NOTES)
         taken = await self._payments.is_taken(notification)
         aside: list[Aside] = []
+        key = notification_key(notification.partner_id, notification.payment_request_id)
         if fate == "paid" and not taken:
-            await self._payments.take(notification, partner.profile)
+            answer = await self._payments.take(notification, partner.profile)
+            if not await self._payments.is_taken(notification):
+                why = f"the bank's status service says it is paid, and it cannot be taken: {answer.message}"
+                aside.append(Aside(key, CODE_UNTAKEN, why))
         elif fate == "not_paid" and taken:
-            key = notification_key(notification.partner_id, notification.payment_request_id)
             aside.append(Aside(key, CODE_DENIED, "the payment is published, and the bank's status service denies it"))
         word = json.dumps({"at": write_instant(self._clock()), "fate": fate}, sort_keys=True)
         await self._spool.put(aside=aside, notes={FATE_NOTES + named: word, name: None})

@@ -14,7 +14,7 @@ from contracts.wire.key import PrivateKey
 from tests.connectors.snap_bench import NOON, TOKEN_KEY, SnapBench, code_of, opened, partner
 from tests.connectors.snap_caller import SECRET, Caller, bank_key, payment
 
-SYMMETRIC = {"signature": "symmetric"}
+SYMMETRIC: dict[str, Any] = {"signature": "symmetric"}
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def test_a_token_signs_calls_until_it_expires(bench: SnapBench) -> None:
     ],
 )
 async def test_a_request_that_is_not_the_clients_gets_no_token(
-    bench: SnapBench, headers: dict[str, str | None], code: str
+    bench: SnapBench, headers: dict[str, Any], code: str
 ) -> None:
     response = await bench.bank.ask_token(bench.http, bench.now, **headers)
     assert code_of(response) == code
