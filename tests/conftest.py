@@ -25,6 +25,7 @@ settings.load_profile("project")
 NEEDS: dict[str, Callable[[], bool]] = {
     "docker engine": engine_answers,
     "root": lambda: os.geteuid() == 0,
+    "curl": lambda: shutil.which("curl") is not None,
     "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
 }
 ONLY_WHERE_PRESENT = {"docker engine"}

@@ -29,6 +29,8 @@ from connectors.ministry.translate import OutcomeRow
 PORT_DEFAULT: Final = 3306
 TIMEOUT_S: Final = 10.0
 STRETCHES_IN_ONE_LOOK_MAX: Final = 200
+LOOKS_MAX: Final = 4
+LOOK_AGAIN_S: Final = 0.2
 #: InnoDB numbers transactions in 6 bytes; what reads only has no number, or one above these.
 TRX_ID_MAX: Final = 2**48 - 1
 
@@ -196,7 +198,12 @@ class MariadbTables:
         )
 
     async def _sees_transactions(self) -> bool:
-        return await self.activity() is not None
+        """Look some times, since the list is not new where somebody else has just asked for it."""
+        for _ in range(LOOKS_MAX):
+            if await self.activity() is not None:
+                return True
+            await asyncio.sleep(LOOK_AGAIN_S)
+        return False
 
     async def _may(self, statement: str) -> bool:
         async with self._told(self._reader) as cursor:

@@ -1,13 +1,24 @@
 """What several connector tests share: a register as the ministry has it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 
+from devstack.run import Run
+from tests.connectors.mariadb import Mariadb, start_mariadb
+
 SCHEMA = Path(__file__).resolve().parents[2] / "devstack" / "agencies" / "register.sql"
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(stack_run: Run) -> Iterator[Mariadb]:
+    """Give the session's MariaDB."""
+    server = start_mariadb(stack_run)
+    yield server
+    server.child.stop()
 
 
 @pytest.fixture

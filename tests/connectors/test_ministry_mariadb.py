@@ -1,7 +1,7 @@
 """An outbox on a real MariaDB: nothing passed by, whatever commits late; outcomes once; rights told in words."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,8 +19,7 @@ from connectors.ministry.outbox_mariadb import read_options
 from connectors.ministry.register import NumberOrder, open_register
 from connectors.ministry.rights import OutcomeRefused
 from connectors.ministry.translate import NativeRow, OutcomeRow
-from devstack.run import Run
-from tests.connectors.mariadb import Mariadb, start_mariadb
+from tests.connectors.mariadb import Mariadb
 from tests.connectors.parties import eventually
 from tests.connectors.test_ministry import AT, FILE, Connector, connector_on, rows_in
 from tests.contracts.samples import APPLICATION
@@ -53,13 +52,6 @@ application = "permit_no"
 payload = "body"
 """
 JAKARTA = (AT + timedelta(hours=7)).strftime("%Y-%m-%d %H:%M:%S")
-
-
-@pytest.fixture(scope="module")
-def mariadb_server(stack_run: Run) -> Iterator[Mariadb]:
-    server = start_mariadb(stack_run)
-    yield server
-    server.child.stop()
 
 
 class Register:
