@@ -6,11 +6,11 @@ import pytest
 
 from contracts.registry import Registry, write_registry
 from contracts.wire.key import PrivateKey
-from hub.routes import Routes, Stream
+from hub.routes import OF_ONE_BANK, Routes, Stream
 from hub.step import BILL_OPENED, ISSUED, OUTCOME, RECEIPT, Event
 from tests.hub.world import World
 
-HEARD = (OUTCOME, BILL_OPENED, ISSUED, RECEIPT, "id.tka.immigration.visa.approved.v1")
+HEARD = (*OF_ONE_BANK, BILL_OPENED, ISSUED, RECEIPT, "id.tka.immigration.visa.approved.v1")
 
 
 def routes(filters: dict[str, Any] | None = None, partitions: int = 1) -> Routes:
@@ -41,8 +41,9 @@ def topics(streams: list[Stream]) -> list[str]:
     return [stream.topic for stream in streams]
 
 
-def test_a_bank_hears_of_its_own_payments_alone() -> None:
-    heard = topics(routes().of_event(event(OUTCOME, "bri")))
+@pytest.mark.parametrize("event_type", sorted(OF_ONE_BANK))
+def test_a_bank_hears_of_its_own_money_alone(event_type: str) -> None:
+    heard = topics(routes().of_event(event(event_type, "bri")))
     assert heard == ["to.bri", "to.immigration", "to.ministry"]
 
 
