@@ -65,6 +65,7 @@ class World:
     root: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
     hub: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     bri: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
+    bri_next: PrivateKey | None = None
     ministry: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
     immigration: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
@@ -90,6 +91,10 @@ class World:
             for key, use in keys
             if key.kid not in self.unknown
         ]
+
+    def _bri_keys(self) -> list[tuple[PrivateKey, str]]:
+        following = [] if self.bri_next is None else [(self.bri_next, "message")]
+        return [(self.bri, "message"), *following, (self.api, "api")]
 
     def _party(self, name: str, kind: str, source: str, *keys: tuple[PrivateKey, str]) -> dict[str, Any]:
         return {
@@ -122,7 +127,7 @@ class World:
             },
             "participants": [
                 self._party("hub", "hub", HUB_SOURCE, (self.hub, "message")),
-                self._party("bri", "bank", BRI_SOURCE, (self.bri, "message"), (self.api, "api")),
+                self._party("bri", "bank", BRI_SOURCE, *self._bri_keys()),
                 self._party(
                     "ministry", "ministry", MINISTRY_SOURCE, (self.ministry, "message"), (self.ministry_api, "api")
                 ),
