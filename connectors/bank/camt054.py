@@ -273,6 +273,7 @@ def _read_notification(entry: etree._Element, space: str) -> Notification:
         id=node.text("Id"),
         page=int(page) if page and _PAGE.fullmatch(page) else 1,
         created=read_date_time(created) if created else None,
+        copy=node.text("CpyDplctInd") is not None,
     )
 
 

@@ -61,12 +61,16 @@ _BILLING_CODE_ALONE = re.compile(r"(?<!\w)[0-9]{15}(?!\w)")
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What identifies the notification that an entry stands in: account, its own id, its page; and when it was made."""
+    """What identifies the notification that an entry stands in: account, its own id, its page; and when it was made.
+
+    `copy`: the bank marked it as a copy or a duplicate of another message.
+    """
 
     account: str | None
     id: str | None
     page: int
     created: datetime | None
+    copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ def judge_entry(entry: Entry, notification: Notification, number: int, place: in
     What keeps a sum from being checked refuses every detail of the entry; a counted detail's own fault only itself.
     """
     details = entry.details or (Detail(),)
-    verdicts = [_direction(entry, detail) for detail in details]
+    verdicts = _directions(entry, details)
     fault = _fault(entry, notification, verdicts)
     position = _Position(number, place, notification)
     for index, (detail, (counts, reason)) in enumerate(zip(details, verdicts, strict=True), start=1):
@@ -162,6 +166,18 @@ def judge_entry(entry: Entry, notification: Notification, number: int, place: in
             counts = counts if reason is None else "refused"
         numbered = index if entry.details else None
         yield _transaction(position, numbered, entry, detail, counts, reason, (written, currency, money))
+
+
+def _directions(entry: Entry, details: Sequence[Detail]) -> list[tuple[Counts, str | None]]:
+    """Return what status and direction make of each detail.
+
+    What the account saw is the entry. Where it is neither income nor income taken back, details that say otherwise are
+    believed only if, each with its own sign, they add up to the entry: then it is a net of several movements.
+    """
+    whole = _direction(entry, Detail())
+    if whole[0] == "no" and not any(detail.ambiguous for detail in details) and _sum_fault(entry) is not None:
+        return [whole] * len(details)
+    return [_direction(entry, detail) for detail in details]
 
 
 def _transaction(
@@ -232,9 +248,10 @@ def _fault(entry: Entry, notification: Notification, verdicts: Sequence[tuple[Co
     for counts, reason in verdicts:
         if counts == "refused":
             return reason
-    reversed_credit = entry.status == "BOOK" and entry.indicator == "DBIT" and entry.reversal in ("true", "1")
-    # A reversal whose details contradict its direction must not pass as an entry in which nothing counts.
-    if not reversed_credit and all(counts == "no" for counts, _ in verdicts):
+    # Income, or income taken back, whose details contradict it must not pass as an entry in which nothing counts.
+    contradicted = any(detail.indicator not in (None, entry.indicator) for detail in entry.details)
+    counted = _direction(entry, Detail())[0] != "no"
+    if all(counts == "no" for counts, _ in verdicts) and not (contradicted and counted):
         return None
     sum_fault = _sum_fault(entry)
     if sum_fault is not None:

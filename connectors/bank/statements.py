@@ -30,9 +30,10 @@ from connectors.bank.camt054 import FILE_REASONS, StatementRefused, read_transac
 from connectors.bank.entry import REFUSED_REASONS, Transaction
 from connectors.bank.profile import Partner, Partners
 from connectors.bank.settings import BankSettings
+from connectors.bank.sightings import Position, Sightings, Where, position_of, where_of
 from connectors.bank.translate import statement_payment
 from connectors.link import failpoint
-from connectors.link.fact import Aside, NewEvent, Put
+from connectors.link.fact import Aside
 from connectors.link.fault import SettingsFault, SpoolFull
 from connectors.link.retry import where
 from connectors.link.spool import Spool
@@ -292,26 +293,65 @@ class StatementFolder:
         return now_s - since_s >= STILL_S
 
     async def _put(self, name: str) -> list[str]:
-        """Put the copy's transactions into the spool; return a line for each one that conflicts with an earlier one.
+        """Put the copy's transactions into the spool; return a line for each that conflicts or was counted before.
 
         Other callers' facts may go between two parts. The note says, from the first part to the last, that the copy is
         being taken.
         """
         digest = await self._work(self._copy_digest)
-        parts = _parts(self._copy, digest, self._bank_code)
-        conflicts: list[str] = []
+        parts = _parts(self._copy, digest)
+        sightings = Sightings(self._spool, self._read_places)
+        remarks: list[str] = []
         try:
             part = await self._work(lambda: next(parts, None))
             while part is not None:
                 following = await self._work(lambda: next(parts, None))
                 note = None if following is None else json.dumps({"name": name, "sha256": digest})
-                failpoint.reach("statement.before_put")
-                puts = await self._spool.put(part.facts, aside=part.aside, notes={self._taking_note: note})
-                conflicts += _conflicts(part.facts, puts)
+                remarks += await self._put_part(part, sightings, {self._taking_note: note})
                 part = following
         finally:
             await self._work(parts.close)
-        return conflicts
+        return remarks
+
+    async def _put_part(self, part: "_Part", sightings: Sightings, notes: dict[str, str | None]) -> list[str]:
+        """Put one part into the spool in one transaction; return a line for each transaction that is not counted."""
+        counted: list[Transaction] = []
+        remarks: list[str] = []
+        for transaction in part.counted:
+            before = await sightings.find(transaction)
+            if before is None:
+                counted.append(transaction)
+                # What is put at a place that may be taken is noted as counted only once it is known to be.
+                if not await sightings.is_suspect(transaction.notification):
+                    notes.update(sightings.notes_of(transaction))
+            else:
+                notes.update(before[1])
+                remarks.append(f"{_place_of(transaction)}: again: {before[0]}")
+        facts = [statement_payment(each, self._bank_code) for each in counted]
+        failpoint.reach("statement.before_put")
+        puts = await self._spool.put(facts, aside=part.aside, notes=notes)
+        fresh: dict[str, str | None] = {}
+        for transaction, put in zip(counted, puts, strict=True):
+            if put.outcome in ("conflict", "unfit"):
+                remarks.append(f"{_place_of(transaction)}: {put.outcome}: {put.detail}")
+            elif put.outcome == "new" and await sightings.is_suspect(transaction.notification):
+                fresh.update(sightings.notes_of(transaction))
+        if fresh:
+            await self._spool.put(notes=fresh)
+        return remarks
+
+    async def _read_places(self, where: Where) -> dict[Position, str]:
+        """Return what stands at each place of one notification in the copy: content by position."""
+
+        def read() -> dict[Position, str]:
+            with self._copy.open("rb") as copied:
+                return {
+                    position_of(each): each.content_sha256()
+                    for each in read_transactions(copied)
+                    if each.counts in ("credit", "reversal") and where_of(each.notification) == where
+                }
+
+        return await self._work(read)
 
     async def _finish_taking(self) -> None:
         """Finish the file of which a part was put before a crash."""
@@ -352,19 +392,19 @@ class StatementFolder:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    facts: list[NewEvent]
+    counted: list[Transaction]
     aside: list[Aside]
 
 
-def _parts(copy: Path, digest: str, bank_code: str) -> Generator[_Part, None, None]:
+def _parts(copy: Path, digest: str) -> Generator[_Part, None, None]:
     """Yield what a judged statement puts into the spool, in parts that hold up nobody for long; at least one part."""
     with copy.open("rb") as source:
         transactions = (each for each in read_transactions(source) if each.counts != "no")
         while True:
             some = list(islice(transactions, FACTS_IN_ONE_PUT_MAX))
-            facts = [statement_payment(each, bank_code) for each in some if each.counts != "refused"]
+            counted = [each for each in some if each.counts != "refused"]
             aside = [_aside(each, digest) for each in some if each.counts == "refused"]
-            yield _Part(facts, aside)
+            yield _Part(counted, aside)
             if len(some) < FACTS_IN_ONE_PUT_MAX:
                 return
 
@@ -375,21 +415,17 @@ def _aside(transaction: Transaction, digest: str) -> Aside:
     return Aside(key, transaction.reason or "", describe_fault(transaction))
 
 
-def _conflicts(facts: list[NewEvent], puts: list[Put]) -> list[str]:
-    return [
-        f"entry {fact.data['entry']} detail {fact.data['detail']} of its notification: {put.outcome}: {put.detail}"
-        for fact, put in zip(facts, puts, strict=True)
-        if put.outcome in ("conflict", "unfit")
-    ]
+def _place_of(transaction: Transaction) -> str:
+    return f"entry {transaction.place} detail {transaction.detail} of its notification"
 
 
-def _reason_text(judgement: Judgement, conflicts: list[str]) -> str | None:
+def _reason_text(judgement: Judgement, remarks: list[str]) -> str | None:
     """Return what stands beside a file that was taken, or None when there is nothing to say."""
-    if judgement.verdict == "accepted" and not conflicts:
+    if judgement.verdict == "accepted" and not remarks:
         return None
     lines = [
-        f"{judgement.verdict}: {judgement.reason or 'conflicts'}",
+        f"{judgement.verdict}: {judgement.reason or 'some transactions were not counted'}",
         *judgement.faults,
-        *conflicts[:FAULTS_SHOWN_MAX],
+        *remarks[:FAULTS_SHOWN_MAX],
     ]
     return "\n".join(lines) + "\n"

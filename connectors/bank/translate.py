@@ -50,6 +50,12 @@ def payment_received(notification: Notification, bank_code: str, now: datetime) 
     )
 
 
+def statement_key(transaction: Transaction) -> str:
+    """Return the native key of a statement's transaction: its place."""
+    above = transaction.notification
+    return json.dumps(["camt054", above.account, above.id, above.page, transaction.place, transaction.detail])
+
+
 def statement_payment(transaction: Transaction, bank_code: str) -> NewEvent:
     """Return the event of a counted transaction: a credit is booked, a reversal is reversed.
 
@@ -58,8 +64,7 @@ def statement_payment(transaction: Transaction, bank_code: str) -> NewEvent:
     booked_on, account, name = transaction.booking_date, transaction.notification.account, transaction.notification.id
     if transaction.money is None or booked_on is None or account is None or name is None:
         raise ValueError("only a credit or a reversal is a payment")
-    page = transaction.notification.page
-    native_key = json.dumps(["camt054", account, name, page, transaction.place, transaction.detail])
+    page, native_key = transaction.notification.page, statement_key(transaction)
     subject = transaction.billing_code or f"X-{uuid.uuid5(uuid.NAMESPACE_URL, native_key).hex.upper()}"
     data: dict[str, Any] = {
         "bank_code": bank_code,

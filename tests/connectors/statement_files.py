@@ -52,11 +52,13 @@ def notification(
     account: str | None = "<Othr><Id>0012345678</Id></Othr>",
     page: str | None = None,
     created: str = "2026-04-01T23:30:00+07:00",
+    copy: str | None = None,
 ) -> str:
     parts = (
         f"<Id>{name}</Id>" if name is not None else "",
         f"<NtfctnPgntn><PgNb>{page}</PgNb><LastPgInd>true</LastPgInd></NtfctnPgntn>" if page else "",
         f"<CreDtTm>{created}</CreDtTm>",
+        f"<CpyDplctInd>{copy}</CpyDplctInd>" if copy else "",
         f"<Acct><Id>{account}</Id></Acct>" if account is not None else "",
     )
     return f"<Ntfctn>{''.join(parts)}{''.join(entries)}</Ntfctn>"

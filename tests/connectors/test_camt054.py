@@ -237,10 +237,40 @@ def test_a_detail_of_the_other_direction_is_subtracted_and_is_no_income() -> Non
     assert verdicts(read(statement(entry(*added)))) == [("refused", "sum_disagrees")] * 2
 
 
-def test_a_detail_that_contradicts_its_entry_is_never_passed_over() -> None:
-    credit_in_debit = entry(detail(money=amount("1200"), sign="CRDT"), sign="DBIT")
-    credit_in_reversal = entry(detail(money=amount("1200"), sign="CRDT"), sign="DBIT", reversal="true")
-    assert verdicts(read(statement(credit_in_debit, credit_in_reversal))) == [("refused", "sum_disagrees")] * 2
+@pytest.mark.parametrize(
+    ("sign", "reversal", "inner", "verdict"),
+    [
+        # What the account saw is the entry: a debit does not become income because a detail says so.
+        ("DBIT", None, "CRDT", ("no", "debit")),
+        ("DBIT", "false", "CRDT", ("no", "debit")),
+        ("CRDT", "true", "DBIT", ("no", "reversed_debit")),
+        # Income, or income taken back, that a detail denies is shown to people.
+        ("CRDT", None, "DBIT", ("refused", "sum_disagrees")),
+        ("DBIT", "true", "CRDT", ("refused", "sum_disagrees")),
+    ],
+)
+def test_a_detail_that_contradicts_its_entry(
+    sign: str, reversal: str | None, inner: str, verdict: tuple[str, str]
+) -> None:
+    for inside in (amount("1200"), amount("3.1", "CHF"), ""):
+        found = read(statement(entry(detail(money=inside, sign=inner), sign=sign, reversal=reversal)))
+        reason = "currency_disagrees" if "CHF" in inside and verdict[0] == "refused" else verdict[1]
+        assert verdicts(found) == [(verdict[0], reason)]
+
+
+def test_a_net_of_movements_is_what_its_details_say() -> None:
+    net = (detail(money=amount("1300"), sign="DBIT"), detail(refs(ref=[CODE]), money=amount("100"), sign="CRDT"))
+    assert verdicts(read(statement(entry(*net, sign="DBIT")))) == [("no", "debit"), ("credit", None)]
+    broken = (detail(money=amount("1300"), sign="DBIT"), detail(refs(ref=[CODE]), money=amount("99"), sign="CRDT"))
+    assert verdicts(read(statement(entry(*broken, sign="DBIT")))) == [("no", "debit")] * 2
+
+
+def test_a_debit_of_another_currency_than_its_details_is_a_debit_in_every_version() -> None:
+    three = "".join(detail(money=amount(value, "CHF"), sign="CRDT") for value in ("3.1", "3.2", "3.2"))
+    bare = detail() * 3
+    for version, details, status in (("02", bare, "BOOK"), ("04", three, "BOOK"), ("08", three, "<Cd>BOOK</Cd>")):
+        paid = entry(details, money=amount("200000", "SEK"), sign="DBIT", status=status)
+        assert verdicts(read(statement(paid, version=version))) == [("no", "debit")] * 3
 
 
 def test_details_are_counted_over_every_block_of_the_entry() -> None:

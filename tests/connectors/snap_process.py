@@ -1,0 +1,61 @@
+"""A process with a SNAP door on a spool, as a supervisor starts it: `python -m tests.connectors.snap_process FOLDER`.
+
+It says `locked` for as long as another process holds the spool, and once it has it, the address of its door.
+"""
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from connectors.bank.book import BankBook
+from connectors.bank.notifications import Behind, NotificationDoor
+from connectors.bank.payments import Payments
+from connectors.bank.profile import read_partners
+from connectors.bank.snap_listener import SnapProtocol
+from connectors.bank.snap_token import Tokens
+from connectors.link.clock import utc_now
+from connectors.link.fact import Author
+from connectors.link.fault import SpoolLocked
+from connectors.link.spool import Spool
+from contracts.wire.key import PrivateKey
+
+RETRY_S = 0.05
+
+
+async def stand_by(folder: Path) -> None:
+    """Try for the spool until it is free, as a supervisor that restarts the connector does; then serve."""
+    author = Author("bri", "https://bri.example/tka", "demo")
+    told = False
+    while True:
+        try:
+            async with Spool.open(folder / "spool.sqlite", author) as spool:
+                await serve(folder, spool)
+        except SpoolLocked:
+            if not told:
+                print("locked", flush=True)
+                told = True
+            await asyncio.sleep(RETRY_S)
+
+
+async def serve(folder: Path, spool: Spool) -> None:
+    partners = read_partners(folder / "profile.json")
+    book = BankBook(spool, partners, "https://bri.example/tka", utc_now)
+    payments = Payments(spool, book, utc_now)
+    tokens = Tokens.of(PrivateKey.from_pem((folder / "connector.pem").read_bytes()))
+    door = NotificationDoor(Behind(partners, tokens, payments, book, utc_now), CollectorRegistry())
+    app = FastAPI()
+    app.include_router(door.routes())
+    listening = socket.create_server(("127.0.0.1", 0))
+    # Whoever calls from now on is heard as soon as the server runs.
+    print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(app, http=SnapProtocol, log_config=None, lifespan="off")
+    await uvicorn.Server(config).serve(sockets=[listening])
+
+
+if __name__ == "__main__":
+    asyncio.run(stand_by(Path(sys.argv[1])))
