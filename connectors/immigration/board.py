@@ -93,10 +93,12 @@ class Board:
 
 class _Gauges:
     def __init__(self, metrics: CollectorRegistry) -> None:
-        prefix = "tkahub_connector_office"
-        self._waiting = Gauge(f"{prefix}_waiting", "Deliveries that wait", ["office"], registry=metrics)
+        self._waiting = Gauge("tkahub_connector_office_waiting", "Deliveries that wait", ["office"], registry=metrics)
         self._oldest = Gauge(
-            f"{prefix}_oldest_timestamp_seconds", "When the oldest of them was queued", ["office"], registry=metrics
+            "tkahub_connector_office_oldest_timestamp_seconds",
+            "When the oldest of them was queued",
+            ["office"],
+            registry=metrics,
         )
         self._open = Gauge("tkahub_connector_visa_alarms_open", "Alarms that nobody acknowledged", registry=metrics)
         self._questions = Gauge("tkahub_connector_questions_open", "Questions without an answer", registry=metrics)

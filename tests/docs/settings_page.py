@@ -45,11 +45,24 @@ DEMO = f"""## The demo and the tests
 
 PROFILE = {
     "partner_id": "The bank's X-PARTNER-ID.",
+    "client_key": "The bank's X-CLIENT-KEY for access tokens; by default its X-PARTNER-ID.",
     "bank_code": "The bank, 3 digits.",
+    "mode": "`notified`: the money is taken, every authentic call is recorded. `authorised`: the bank holds the money "
+    "until it is answered from the bills known here.",
     "public_key_pem_file": "The bank's RSA public key (PEM, at least 2048 bits), beside the profile or with its path.",
+    "signature": "`asymmetric` (RSA, no token) or `symmetric` (HMAC under an access token).",
+    "client_secret_file": "The secret of symmetric signatures: a file of mode 0600.",
     "timestamp_tolerance_s": "How far X-TIMESTAMP may be from this machine's clock, in seconds.",
+    "timestamp_forms": "The forms of X-TIMESTAMP that this bank writes: `seconds`, `milliseconds`, `basic`.",
     "body_hash": "`base64` for a bank that writes the body's hash so; the standard is `hex`.",
     "empty_body": "`empty` for a bank that signs an empty body as nothing; the standard is its hash, `hashed`.",
+    "billing_code_at": "Where the billing code stands in the body.",
+    "ntpn_at": "Where the NTPN stands in the body.",
+    "bank_reference_at": "Where the bank's own reference stands in the body.",
+    "addresses": "Networks from which calls may come; without one, from anywhere.",
+    "listener": "An address of this partner's own with mutual TLS.",
+    "statement_dir": "Where this partner's statements are dropped, if not in STATEMENT_DIR.",
+    "status": "The bank's status service, for payments whose fate is unclear.",
 }
 
 
