@@ -26,6 +26,7 @@ from contracts.wire.record import Record
 from hub import failpoint, metrics, topics
 from hub.desk import Batch, Desk, Taken, describe_bug
 from hub.health import Health
+from hub.intake_records import read_leniently
 from hub.store import database, positions
 from hub.store.log import RegistryChanged
 from hub.store.positions import Superseded
@@ -123,6 +124,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Consume with one consumer until it fails; it is never used again after that."""
         self._fault, self._positions = None, {}
         await self._find_topics()
+        read_leniently()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             client_id=GROUP,

@@ -131,6 +131,8 @@ def read_headers(headers: Headers) -> Carried:
             lowered = name.lower()
             if lowered.startswith(_MODE_CONFUSION_PREFIX) or lowered in _KNOWN_HEADERS:
                 raise Refusal(Code.HEADER_FORBIDDEN)
+            if not _is_utf8(name):
+                raise Refusal(Code.HEADER_INVALID, "a name is not UTF-8")
         found[name] = raw
     jws = found.get("jws")
     if jws is None or "content-type" not in found:
@@ -140,6 +142,15 @@ def read_headers(headers: Headers) -> Carried:
     if len(found) == 2:
         return Carried(jws, None, None, None)
     return Carried(jws, _present(found, "jws-proof"), _hub_seq(found), _tlog_proof(found))
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether a reader that is strict about a header's name would find this one; others hand over escaped bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _present(found: dict[str, bytes | None], name: str) -> bytes | None:

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
@@ -174,6 +175,39 @@ async def test_a_bug_is_isolated_to_its_record(stage: Stage, monkeypatch: pytest
 @pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError, asyncpg.ConnectionDoesNotExistError, OSError])
 @pytest.mark.parametrize("point", ["intake.after_inbox", "intake.before_commit", "intake.after_commit"])
 @pytest.mark.usefixtures("disarm")
+class BadName(str):
+    """A header's name whose bytes are no UTF-8, for a producer that encodes it."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"x-\xff\xfe"
+
+
+@pytest.mark.parametrize("codec", [None, "gzip"])
+async def test_a_header_name_that_is_no_text_stops_nobody(stage: Stage, codec: str | None) -> None:
+    bri, mandiri = stage.exchange.bri, stage.exchange.mandiri
+    bad, good, other = bri.sign(bri.paid()), bri.sign(bri.paid()), mandiri.sign(mandiri.paid())
+
+    def publish_bad() -> None:
+        producer = KafkaProducer(bootstrap_servers=stage.bootstrap, compression_type=codec)
+        try:
+            headers = [*bad.headers, (BadName("x"), b"1")]
+            sent = producer.send(stage.prefix + bad.topic, bad.value, key=bad.key, headers=headers, partition=0)
+            sent.get(PATIENCE_S)
+        finally:
+            producer.close()
+
+    await asyncio.to_thread(publish_bad)
+    await stage.publish([good, other])
+    async with stage.running(stage.intake()) as tasks:
+        await stage.taken(3, tasks)
+    row = await stage.exchange.row("SELECT code, fault, value, headers FROM quarantine")
+    assert (row["code"], row["fault"], row["value"]) == ("header_invalid", "sender", bad.value)
+    assert json.loads(row["headers"])[-1] == ["x-\udcff\udcfe", "MQ=="]
+    assert await stage.count("SELECT count(*) FROM inbox") == 2
+
+
 async def test_what_passes_is_tried_again_and_an_unknown_commit_is_settled(
     stage: Stage, error: type[Exception], point: str
 ) -> None:
