@@ -190,7 +190,14 @@ class Judged:
 
     def write(self) -> str:
         """Return the one JSON text of it."""
-        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        kept = {
+            "content": self.content,
+            "judged_at": self.judged_at,
+            "account_data": self.account_data,
+            "call": self.call,
+            "refused": self.refused,
+        }
+        return json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
 
     @staticmethod
     def read(text: str) -> "Judged":
