@@ -1,7 +1,7 @@
 # Everything here needs Python 3.11 or newer and make, nothing else. The first target that is run makes .venv.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test faults lint bench requirements wheels clean
+.PHONY: help setup demo down test faults fuzz lint bench requirements wheels clean
 
 BIN := .venv/bin
 READY := .venv/ready
@@ -33,6 +33,9 @@ test: $(READY) ## Run the tests, all but the long ones
 
 faults: $(READY) ## Kill, freeze and starve every part, and check that nothing is lost or doubled
 	@$(BIN)/pytest tests/faults --timeout=600
+
+fuzz: $(READY) ## Give the readers of a bank's words a million broken inputs
+	@$(BIN)/python -m tests.fuzz
 
 lint: $(READY) ## Check style, types, the direction of imports, the length of functions
 	@$(BIN)/ruff check .
