@@ -8,6 +8,8 @@ keeps in the repository itself is left alone. These lines are not run as they st
     make test                       this very run
     make bench                      at small size
     make down                       at the end
+
+A page of docs/how-to is for another machine than the demo's: it names the test of its own that runs its commands.
 """
 
 import os
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [Path("README.md"), *sorted(page.relative_to(ROOT) for page in (ROOT / "docs").rglob("*.md"))]
+HOW_TOS = [page for page in PAGES if page.parts[:2] == ("docs", "how-to")]
 BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]*)\)")
 ENVIRONMENT = ". build/demo/env"
@@ -121,7 +124,9 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(block.lines for block in Block.read_all(page))], ids=str
+    "page",
+    [page for page in PAGES if page not in HOW_TOS and any(block.lines for block in Block.read_all(page))],
+    ids=str,
 )
 def test_commands_do_what_the_page_says(reader: Reader, page: Path) -> None:
     sourced = False
@@ -129,6 +134,12 @@ def test_commands_do_what_the_page_says(reader: Reader, page: Path) -> None:
         if block.lines:
             reader.follow(block, with_addresses=sourced)
         sourced = sourced or ENVIRONMENT in block.lines
+
+
+@pytest.mark.parametrize("page", HOW_TOS, ids=str)
+def test_how_to_names_the_test_that_runs_it(page: Path) -> None:
+    named = re.findall(r"tests/[\w/]+\.py", (ROOT / page).read_text())
+    assert [name for name in named if (ROOT / name).exists()]
 
 
 def test_every_command_of_readme_is_run_somewhere() -> None:
@@ -152,7 +163,11 @@ def test_commands_within_a_sentence_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_links_lead_somewhere(page: Path) -> None:
     text = (ROOT / page).read_text()
-    headings = {heading.strip("`").lower() for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+    # As GitHub makes a heading's anchor.
+    headings = {
+        re.sub(r"[^a-z0-9 _.-]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
     for target in LINK.findall(text):
         if target.startswith("#"):
             assert target.removeprefix("#") in headings, target
