@@ -369,8 +369,8 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "Terbitkan kode billing baru.",
     ),
     Code.FACTS_LIMIT: _sender(
-        "The case or billing code holds as many facts as it may.",
-        "Jumlah fakta pada berkas ini sudah mencapai batas.",
+        "The case or billing code holds as many facts of this source as it may.",
+        "Jumlah fakta dari sumber ini pada berkas ini sudah mencapai batas.",
         "Call the operator; something repeats itself.",
         "Hubungi operator; ada sesuatu yang berulang.",
     ),

@@ -50,7 +50,6 @@ from hub.step import (
     keys_for,
     name_log,
     proceed,
-    refuse,
     sift,
 )
 from hub.store import cases as case_store
@@ -382,8 +381,8 @@ class Desk:
             facts = [*waiting.row.facts, *waiting.fresh]
             plan.coded.append((waiting, advance_code(waiting.row, facts, True, unmatched, now, occasion)))
         plan.deferred, overflow = await self._limit_deferred(tx, sifted.deferred)
-        repeats, copies = _resolve_repeats(sifted.repeats, gathered)
-        unfit = [*sifted.unfit, *gathered.unfit, *overflow, *copies]
+        repeats = [*sifted.repeats, *gathered.repeats]
+        unfit = [*sifted.unfit, *gathered.unfit, *overflow]
         plan.parked = [park(one, bug) for one in unfit]
         plan.duplicates = len(repeats)
         self.address_plan(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
@@ -464,7 +463,7 @@ def _receipt_of(admitted: Admitted, index: int, code: Code | None = None) -> Rec
     return Receipted(admitted.participant, envelope.source, envelope.id, digest, code, index)
 
 
-def _receipts_of(repeats: Iterable[tuple[Admitted, int]]) -> list[Receipted]:
+def _receipts_of(repeats: Iterable[Repeat]) -> list[Receipted]:
     """Return the receipts of repeats, which name the place of the first copy."""
     return [_receipt_of(admitted, index) for admitted, index in repeats]
 
@@ -483,25 +482,6 @@ def _refusals_of(unfit: Sequence[Refused], judgement: Judgement, fresh: int) -> 
         digest = base64url.encode(sha256(one.record.value or b"").digest())
         receipts.append(Receipted(party.id, source, identity, digest, one.code, index))
     return receipts
-
-
-def _resolve_repeats(repeats: Sequence[Repeat], gathered: Gathered) -> tuple[list[tuple[Admitted, int]], list[Refused]]:
-    """Find the log index of each repeat; a copy of what was refused in the same batch is refused as well."""
-    if not repeats:
-        return [], []
-    indices = {(one.envelope.source, one.envelope.id): index for index, one in enumerate(gathered.fresh, PROVISIONAL)}
-    codes = {(one.envelope.source, one.envelope.id): one.code for one in gathered.unfit if one.envelope is not None}
-    found: list[tuple[Admitted, int]] = []
-    refused: list[Refused] = []
-    for admitted, index in repeats:
-        identity = (admitted.envelope.source, admitted.envelope.id)
-        if index is not None:
-            found.append((admitted, index))
-        elif identity in indices:
-            found.append((admitted, indices[identity]))
-        else:
-            refused.append(refuse(admitted, codes[identity]))
-    return found, refused
 
 
 def _case_rows(plan: Plan, base: int) -> list[CaseRow]:

@@ -1,7 +1,7 @@
 """What one batch does to the cases it touches: pure, between reading the rows under their locks and writing them.
 
     verdicts --sift--> fresh, repeats, unfit, deferred      by what the inbox already holds
-    fresh    --gather--> Work per case and billing code     by the keys that the messages carry
+    fresh    --gather--> Work per case and billing code     by their keys, and by what came before in the batch
     Work     --advance--> Step                              fold, decide, and the difference from what was told
 
 A message's log index is known only under the log's lock, the last one taken. Until then a fresh fact carries a
@@ -33,10 +33,12 @@ from contracts.rules.case import (
 from contracts.rules.decide import Basis, Decision, Wanted, decide, foundation_lost, recommendation_data
 from contracts.rules.payments import EMPTY, FactKey, tally
 from contracts.rules.rulebook import Rulebook
+from contracts.wire.envelope import Envelope
 from hub.difference import BOOKING_TIMER, NEW_FACTS, DifferenceRow, Matter, Occasion, reconcile
 
 PROVISIONAL = 1 << 62
-# A case or code with more facts than this repeats itself; folding it would hold up everybody else's messages.
+# A source that has told a case or code more facts than this repeats itself, and folding them would hold up everybody
+# else's messages. It is counted by source, so that nobody can fill a case and so silence another's word on it.
 FACTS_MAX = 1_000
 
 UNMATCHED_TIMER = "unmatched"
@@ -63,15 +65,19 @@ class Held(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A message that is already accepted. `log_index` is None when its first copy stands earlier in the same batch."""
+    """A message that is already accepted, and the log index of its first copy: provisional if that is in this batch."""
 
     admitted: Admitted
-    log_index: int | None
+    log_index: int
 
 
 @dataclass(slots=True)
 class Sifted:
-    """A batch by disposition; `unfit` are refusals, of admission and of what the inbox holds."""
+    """A batch by disposition; `unfit` are refusals, of admission and of what the inbox holds.
+
+    `fresh` is what the inbox does not hold. Whether a message repeats or contradicts another of this batch is seen
+    when they are gathered, since that counts only if the other one is accepted.
+    """
 
     fresh: list[Admitted] = field(default_factory=list)
     repeats: list[Repeat] = field(default_factory=list)
@@ -149,6 +155,7 @@ class Gathered:
     """A batch by what it touches. `fresh` is final: a message's place in it is its place in the log."""
 
     fresh: list[Admitted] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
     unfit: list[Refused] = field(default_factory=list)
     cases: dict[str, CaseWork] = field(default_factory=dict)
     codes: dict[str, CodeWork] = field(default_factory=dict)
@@ -197,8 +204,6 @@ def refuse(admitted: Admitted, code: Code, detail: str = "") -> Refused:
 def sift(verdicts: Iterable[Admitted | Refused | Deferred], held: Held) -> Sifted:
     """Part a batch by disposition: repeats vanish, the same identity with other bytes is an equivocation."""
     sifted = Sifted()
-    seen: dict[tuple[str, str], bytes] = {}
-    used: dict[tuple[str, int], str] = {}
     for verdict in verdicts:
         if isinstance(verdict, Refused):
             sifted.unfit.append(verdict)
@@ -207,24 +212,16 @@ def sift(verdicts: Iterable[Admitted | Refused | Deferred], held: Held) -> Sifte
             sifted.deferred.append(verdict)
             continue
         envelope = verdict.envelope
-        identity = (envelope.source, envelope.id)
-        known = held.digests.get(identity)
-        digest = seen.get(identity) if known is None else known[0]
-        if digest == envelope.digest:
-            sifted.repeats.append(Repeat(verdict, None if known is None else known[1]))
-        elif digest is not None:
+        known = held.digests.get((envelope.source, envelope.id))
+        if known is not None and known[0] == envelope.digest:
+            sifted.repeats.append(Repeat(verdict, known[1]))
+        elif known is not None:
             sifted.unfit.append(refuse(verdict, Code.EQUIVOCATION))
-        elif _sequence_taken(envelope.source, envelope.sequence, held, used):
+        elif (envelope.source, envelope.sequence) in held.sequences:
             sifted.unfit.append(refuse(verdict, Code.SEQUENCE_REUSED))
         else:
-            seen[identity] = envelope.digest
-            used[(envelope.source, envelope.sequence)] = envelope.id
             sifted.fresh.append(verdict)
     return sifted
-
-
-def _sequence_taken(source: str, sequence: int, held: Held, used: Mapping[tuple[str, int], str]) -> bool:
-    return (source, sequence) in used or (source, sequence) in held.sequences
 
 
 def keys_for(fresh: Iterable[Admitted]) -> tuple[set[str], set[str]]:
@@ -240,21 +237,52 @@ def keys_for(fresh: Iterable[Admitted]) -> tuple[set[str], set[str]]:
     return cases, codes
 
 
+class _Accepted:
+    """What this batch has accepted so far, to tell a repeat from a contradiction."""
+
+    __slots__ = ("_by_identity", "_sequences")
+
+    def __init__(self) -> None:
+        self._by_identity: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self._sequences: set[tuple[str, int]] = set()
+
+    def add(self, envelope: Envelope, index: int) -> None:
+        """Note a message and its provisional index."""
+        self._by_identity[envelope.source, envelope.id] = envelope.digest, index
+        self._sequences.add((envelope.source, envelope.sequence))
+
+    def find(self, envelope: Envelope) -> int | Code | None:
+        """Return the index of the same message, what a message is refused for that contradicts one, or None."""
+        known = self._by_identity.get((envelope.source, envelope.id))
+        if known is not None:
+            return known[1] if known[0] == envelope.digest else Code.EQUIVOCATION
+        return Code.SEQUENCE_REUSED if (envelope.source, envelope.sequence) in self._sequences else None
+
+
 def gather(fresh: Sequence[Admitted], cases: Mapping[str, Case], codes: Mapping[str, BillingCode]) -> Gathered:
-    """Hang each fresh message on its case, or on its billing code as long as no case claims that."""
-    gathered = Gathered()
+    """Hang each fresh message on its case, or on its billing code as long as no case claims that.
+
+    Each is judged as if those before it had come in batches of their own.
+    """
+    gathered, accepted = Gathered(), _Accepted()
     claims = {code: row.case_id for code, row in codes.items() if row.case_id is not None}
     for admitted in fresh:
         envelope = admitted.envelope
+        found = accepted.find(envelope)
+        if isinstance(found, int):
+            gathered.repeats.append(Repeat(admitted, found))
+            continue
         case_id, code = keys_of(envelope.type, envelope.subject, envelope.data)
         owner = claims.get(code) if code is not None else None
         work = _work_of(gathered, cases, case_id or owner)
-        unclaimed = gathered.codes.get(code) if code is not None else None
-        fault = _fault_of(admitted, case_id, code, owner, work, unclaimed)
+        waiting = None if code is None or work is not None else _waiting_of(gathered, codes[code])
+        fault = found or _fault_of(admitted, case_id, code, owner, work, waiting)
         if fault is not None:
             gathered.unfit.append(refuse(admitted, fault))
             continue
-        fact = facts_of(envelope, admitted.event, admitted.participant, PROVISIONAL + len(gathered.fresh))
+        index = PROVISIONAL + len(gathered.fresh)
+        accepted.add(envelope, index)
+        fact = facts_of(envelope, admitted.event, admitted.participant, index)
         gathered.fresh.append(admitted)
         if work is not None:
             work.fresh.append(fact)
@@ -263,9 +291,10 @@ def gather(fresh: Sequence[Admitted], cases: Mapping[str, Case], codes: Mapping[
             if code is not None and owner is None:
                 claims[code] = work.case.id
                 _claim(gathered, work, codes[code])
-        elif code is not None:
-            gathered.codes.setdefault(code, CodeWork(codes[code])).fresh.append(fact)
+        elif waiting is not None:
+            waiting.fresh.append(fact)
     gathered.cases = {name: work for name, work in gathered.cases.items() if work.fresh}
+    gathered.codes = {name: work for name, work in gathered.codes.items() if work.fresh}
     return gathered
 
 
@@ -275,6 +304,13 @@ def _work_of(gathered: Gathered, cases: Mapping[str, Case], case_id: str | None)
     work = gathered.cases.get(case_id)
     if work is None:
         work = gathered.cases[case_id] = CaseWork(cases[case_id])
+    return work
+
+
+def _waiting_of(gathered: Gathered, row: BillingCode) -> CodeWork:
+    work = gathered.codes.get(row.code)
+    if work is None:
+        work = gathered.codes[row.code] = CodeWork(row)
     return work
 
 
@@ -292,7 +328,7 @@ def _fault_of(
     code: str | None,
     owner: str | None,
     work: CaseWork | None,
-    unclaimed: CodeWork | None,
+    waiting: CodeWork | None,
 ) -> Code | None:
     """Say why a message cannot be hung where it belongs, or None."""
     if case_id is not None and code is not None:
@@ -300,11 +336,19 @@ def _fault_of(
             return Code.BILL_CONFLICT
         if admitted.envelope.type == BILLED and work is not None and _other_terms(work, code, admitted.event):
             return Code.BILL_CONFLICT
-    if work is not None and len(work.case.facts) + len(work.fresh) >= FACTS_MAX:
+    source = admitted.envelope.source
+    if work is not None and _is_full(source, work.case.facts, work.fresh, *(row.facts for row in work.claimed)):
         return Code.FACTS_LIMIT
-    if unclaimed is not None and len(unclaimed.row.facts) + len(unclaimed.fresh) >= FACTS_MAX:
+    if waiting is not None and _is_full(source, waiting.row.facts, waiting.fresh):
         return Code.FACTS_LIMIT
     return None
+
+
+def _is_full(source: str, *facts: Collection[Fact]) -> bool:
+    """Whether this source has told all that one source may; stored facts are read only where there are so many."""
+    if sum(map(len, facts)) < FACTS_MAX:
+        return False
+    return sum(1 for some in facts for fact in some if fact.source == source) >= FACTS_MAX
 
 
 def _other_terms(work: CaseWork, code: str, event: Any) -> bool:

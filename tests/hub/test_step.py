@@ -155,8 +155,7 @@ def test_sift_parts_by_what_the_inbox_holds() -> None:
     ministry = Ministry()
     first, second = (admitted(ministry, ministry.permit("completed")) for _ in range(2))
     identity = (first.envelope.source, first.envelope.id)
-    sifted = sift([first, first, second], NOBODY)
-    assert (sifted.fresh, [repeat.log_index for repeat in sifted.repeats]) == ([first, second], [None])
+    assert sift([first, second], NOBODY).fresh == [first, second]
     sifted = sift([first], Held({identity: (first.envelope.digest, 7)}, {}))
     assert [repeat.log_index for repeat in sifted.repeats] == [7]
     sifted = sift([first], Held({identity: (bytes(32), 7)}, {}))
@@ -174,6 +173,58 @@ def test_a_case_that_repeats_itself_is_full(monkeypatch: pytest.MonkeyPatch) -> 
     assert [refused.code for refused in book.take(steps).unfit] == [Code.FACTS_LIMIT] * 2
     payments = [admitted(bri, bri.paid()) for _ in range(4)]
     assert [refused.code for refused in book.take(payments).unfit] == [Code.FACTS_LIMIT]
+
+
+def test_who_fills_a_case_silences_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "FACTS_MAX", 3)
+    ministry, bri, mandiri, book = Ministry(), Bank("bri"), Bank("mandiri"), Book()
+    refused = [book.take([admitted(bri, bri.paid(amount="0.01"))]).unfit for _ in range(5)]
+    assert [one.code for unfit in refused for one in unfit] == [Code.FACTS_LIMIT] * 2
+    said = [(ministry, ministry.submitted()), (ministry, ministry.billed()), (ministry, ministry.approved())]
+    for sender, value in (*said, (mandiri, mandiri.paid())):
+        assert book.take([admitted(sender, value)]).unfit == []
+    assert [one.code for one in book.take([admitted(bri, bri.paid())]).unfit] == [Code.FACTS_LIMIT]
+    standing = book.cases[APPLICATION].standing
+    assert standing is not None
+    assert standing["state"] == "issued"
+
+
+def rivals() -> list[Admitted]:
+    """Return messages of which some exclude others: the same code twice, the same id, the same sequence, too many."""
+    ministry, bri = Ministry(), Bank("bri")
+    first, second = ministry.billed("A.1"), ministry.billed("A.2")
+    again = {"id": json.loads(second)["id"], "sequence": json.loads(second)["sequence"]}
+    corrected = {"application": "A.2", "billing_code": "820260302000018", "reason_code": "R01"}
+    cancelled = ministry.write("id.tka.ministry.billing.cancelled.v1", corrected, "A.2", **again)
+    other_id = ministry.write("id.tka.ministry.billing.cancelled.v1", corrected, "A.2", sequence=again["sequence"])
+    values = [(ministry, value) for value in (first, first, second, second, cancelled, cancelled, other_id)]
+    return [admitted(sender, value) for sender, value in (*values, (bri, bri.paid("820260302000018")))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(1, 6), min_size=15, max_size=15))
+def test_what_is_accepted_does_not_depend_on_the_batches(seed: int, cuts: list[int]) -> None:
+    """The inbox alone remembers: what is refused in a batch must leave no trace for what follows in it."""
+    drawn = random.Random(seed).sample(rivals(), 8)
+    verdicts = []
+    for sizes in (cuts, [1] * len(drawn)):
+        book, rest, said = Book(), iter(drawn), []
+        digests: dict[tuple[str, str], tuple[bytes, int]] = {}
+        sequences: dict[tuple[str, int], str] = {}
+        for size in sizes:
+            batch = list(itertools.islice(rest, size))
+            sifted = sift(batch, Held(dict(digests), dict(sequences)))
+            gathered = book.take(sifted.fresh)
+            for one in gathered.fresh:
+                envelope = one.envelope
+                digests[envelope.source, envelope.id] = envelope.digest, 0
+                sequences[envelope.source, envelope.sequence] = envelope.id
+            came_to = {id(one.record): "accepted" for one in gathered.fresh}
+            came_to |= {id(one.admitted.record): "repeat" for one in (*sifted.repeats, *gathered.repeats)}
+            came_to |= {id(one.record): str(one.code) for one in (*sifted.unfit, *gathered.unfit)}
+            said += [came_to[id(one.record)] for one in batch]
+        verdicts.append(said)
+    assert verdicts[0] == verdicts[1]
 
 
 def test_a_fact_is_settled_where_its_message_stands() -> None:
