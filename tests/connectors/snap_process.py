@@ -50,6 +50,7 @@ async def serve(folder: Path, spool: Spool) -> None:
     door = NotificationDoor(Behind(partners, tokens, payments, book, utc_now), CollectorRegistry())
     app = FastAPI()
     app.include_router(door.routes())
+    app.include_router(book.routes())
     listening = socket.create_server(("127.0.0.1", 0))
     # Whoever calls from now on is heard as soon as the server runs.
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
