@@ -60,6 +60,10 @@ CREATE VIEW IF NOT EXISTS alarm AS
     SELECT key, office, kind, number, revision, at, verdict, why FROM decision
     WHERE verdict IS NOT NULL AND verdict <> 'valid' AND acknowledged_at IS NULL;
 """
+# The feed repeats itself after a crash; an office is told once.
+QUEUE: Final = (
+    "INSERT OR IGNORE INTO delivery (office, kanim, number, name, key, body, put_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 # Of each recommendation only the oldest open delivery has its turn, so that order within it is kept.
 _TURN = (
     "SELECT place, office, number, name, key, body, attempts FROM delivery d WHERE office = ? AND done_at IS NULL"
@@ -275,8 +279,7 @@ class StandingFile:
             if found is not None and found.door == "pull":
                 continue
             added = self._db.execute(
-                "INSERT OR IGNORE INTO delivery (office, kanim, number, name, key, body, put_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                QUEUE,
                 (office, kanim, number, name, key, body, self._clock().timestamp()),
             ).rowcount
             if added:

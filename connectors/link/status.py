@@ -74,6 +74,7 @@ class StatusBoard:
     async def measure(self) -> None:
         """Set the gauges that are read only when somebody asks."""
         self._metrics.show_spool(await self._spool.status(), await self._spool.refusals())
+        await self._show()
 
     async def readiness(self) -> dict[str, Any]:
         """Return what /readyz shows.

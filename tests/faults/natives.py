@@ -67,6 +67,7 @@ class Natives:
         self.visa_book = Book()
         self.visa_system = VisaSystem(self.day, self.visa_book)
         self.visa_calls: list[str] = []
+        self.visa_door: Door
         self._register = register
         self._producer = producer
         self._applications = _deal(self.day)
@@ -95,19 +96,20 @@ class Natives:
         """Begin to tell everything of these applications, through every channel at once."""
         for application in applications:
             self.books.applications[application.number] = application
-        reports = self._reports_of(applications)
+        reports = self.reports_of(applications)
         telling = [self._threads.submit(self.write_rows, self.rows_of(applications))]
         telling += [self._threads.submit(self.notify, one) for one in reports if one.channel == "notification"]
         return telling + (self.tell_again(applications, []) if statements else [])
 
     def tell_again(self, applications: Sequence[Application], kinds: Sequence[str]) -> "list[Future[None]]":
         """Begin to tell the banks' statements of these applications, and once more their rows of these kinds."""
-        reports = self._reports_of(applications)
+        reports = self.reports_of(applications)
         rows = [row for row in self.rows_of(applications) if row.kind in kinds]
         statements = [self._threads.submit(self._drop_statement, bank, reports) for bank in BANK_CODES]
         return [self._threads.submit(self.write_rows, rows), *statements]
 
-    def _reports_of(self, applications: Sequence[Application]) -> list[Report]:
+    def reports_of(self, applications: Sequence[Application]) -> list[Report]:
+        """Return the payments of these applications, by every channel."""
         return [report for report in self.day.reports if report.billing_code in _codes(applications)]
 
     def rows_of(self, applications: Sequence[Application]) -> list[Row]:
@@ -258,11 +260,11 @@ def play_natives(cast: Cast, background: Background) -> Iterator[Natives]:
 
     register, producer = background.run(begin())
     natives = Natives(cast, background, register, producer)
-    door = open_visa_door(natives)
+    natives.visa_door = open_visa_door(natives)
     try:
         yield natives
     finally:
-        door.close()
+        natives.visa_door.close()
         natives.close()
         background.run(end())
 

@@ -174,11 +174,12 @@ class Observer:
         return total
 
     async def _read_ends(self, topics: tuple[str, ...]) -> dict[Stream, int]:
-        async with self._consume() as consumer:
+        async with self.consume() as consumer:
             places = self._places(topics)
             return {self._stream(place): end for place, end in (await consumer.end_offsets(places)).items()}
 
-    def _consume(self) -> AIOKafkaConsumer:
+    def consume(self) -> AIOKafkaConsumer:
+        """Return a consumer of everything that is committed."""
         return AIOKafkaConsumer(
             bootstrap_servers=self._cast.services.bootstrap,
             isolation_level="read_committed",
@@ -204,7 +205,7 @@ class Observer:
         finally:
             await connection.close()
         seen.breaches = await self._fold_again()
-        async with self._consume() as consumer:
+        async with self.consume() as consumer:
             places = self._places(INPUTS)
             seen.ends = {self._stream(place): end for place, end in (await consumer.end_offsets(places)).items()}
             seen.records = await self._read_topics(consumer)

@@ -5,6 +5,7 @@
 
 import itertools
 import json
+import time
 import uuid
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,8 +15,12 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
+from connectors.immigration.standing_file import QUEUE
+from connectors.link.hub_client import client_assertion
+from connectors.link.lineage import Lineage
 from connectors.link.spool_file import SpoolFile
 from contracts.admission import Admitted
+from contracts.wire.key import PrivateKey
 from hub.relay import TRANSIENT, TopicRelay
 from hub.step import BillingCode, Case, Held
 from hub.store.cases import ADD_CASES, ADD_CODES, read_facts
@@ -179,6 +184,26 @@ def open_forgetful(self: SpoolFile, path: Path) -> SpoolConnection:
     return _open_spool(self, path)
 
 
+async def start_blindly(self: Lineage) -> None:
+    """Send from a spool without asking what the hub has of its source."""
+    self.settled = True
+
+
+QUEUE_AGAIN = QUEUE.replace("OR IGNORE", "OR REPLACE")
+
+
 def is_never_repeat(seq: int, last: int) -> bool:
     """Take every record for a new one."""
     return False
+
+
+# --- connectors whose clock a test has put on ------------------------------------------------------------------------
+
+# How often they look for what has no receipt, so that a test sees the end of it.
+OFTEN_S = 1.0
+_assert_identity = client_assertion
+
+
+def assert_at_real_time(key: PrivateKey, participant: str, audience: str, now_s: int) -> str:
+    """Show who this is to the hub's API, whose clock nobody has put on."""
+    return _assert_identity(key, participant, audience, int(time.time()))

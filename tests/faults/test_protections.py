@@ -37,8 +37,14 @@ ABSENT_ROW = [
 ]
 FENCING = [f"hub.relay:AIOKafkaProducer={REPLACEMENTS}:UnfencedProducer"]
 RECYCLING = [f"hub.relay:TopicRelay._lead_term={REPLACEMENTS}:lead_with_one_producer"]
-SPOOL = [f"connectors.link.spool_file:SpoolFile._open={REPLACEMENTS}:open_forgetful"]
-DEDUPE = [f"connectors.link.stream_reader:is_repeat={REPLACEMENTS}:is_never_repeat"]
+SPOOL = [
+    f"connectors.link.spool_file:SpoolFile._open={REPLACEMENTS}:open_forgetful",
+    f"connectors.link.lineage:Lineage.start={REPLACEMENTS}:start_blindly",
+]
+DEDUPE = [
+    f"connectors.link.stream_reader:is_repeat={REPLACEMENTS}:is_never_repeat",
+    f"connectors.immigration.standing_file:QUEUE={REPLACEMENTS}:QUEUE_AGAIN",
+]
 
 Scenario = Callable[[Exchange, list[str]], list[str]]
 
