@@ -49,7 +49,7 @@ def join_bank(settings: BankSettings) -> Join:
             tasks[f"listener {listener.port}"] = listener.run
         async with open_folders(settings, partners, link.spool, metrics) as folders:
             tasks |= {f"statements {number}": folder.run for number, folder in enumerate(folders, start=1)}
-            yield Agency(handle=book.handle, tasks=tasks, routes=routes, protocol=SnapProtocol)
+            yield Agency(handle=book.handle, tasks=tasks, routes=routes, protocol=SnapProtocol, show=book.show)
 
     return join
 

@@ -19,6 +19,7 @@ from connectors.link.clock import Clock
 from connectors.link.delivery import Delivered
 from connectors.link.message import event_id_of
 from connectors.link.spool import Spool
+from connectors.link.status import Shown, Table
 from contracts.events.hub import BillClosed, BillOpened, PaymentOutcome
 from contracts.wire.instant import write_instant
 
@@ -26,6 +27,7 @@ from contracts.wire.instant import write_instant
 PICTURE_KEPT: Final = timedelta(minutes=15)
 STATUS_NOT_FOUND: Final = 404
 SHOWN_MAX: Final = 1_000
+ROWS_SHOWN_MAX: Final = 50
 
 _BILL_NOTES = "bill/"
 _OUTCOME_NOTES = "outcome/"
@@ -81,6 +83,13 @@ class BankBook:
     def is_stale(self) -> bool:
         """Tell whether nothing was heard of the hub for so long that a bill may exist of which nothing is known."""
         return self._clock() - self._as_of > PICTURE_KEPT
+
+    async def show(self) -> Shown:
+        """Return what the status page shows: payments not authorised, and payments whose fate is unclear."""
+        unclear, refused = await self.unclear(), await self.refusals()
+        notes = [f"The fate of {len(unclear)} payments is unclear: see /snap/unclear."] if unclear else []
+        rows = tuple(tuple(str(each[name]) for name in _COLUMNS) for each in refused[:ROWS_SHOWN_MAX])
+        return Shown(tuple(notes), (Table("Payments not authorised", _COLUMNS, rows),) if refused else ())
 
     def routes(self) -> APIRouter:
         """Return the questions about one bill and one payment, and what an operator should look at."""
@@ -143,4 +152,5 @@ class BankBook:
         return None if text is None else dict(json.loads(text))
 
 
+_COLUMNS = ("at", "payment", "code", "billing_code", "amount", "currency")
 _SHOWN = frozenset(("at", "code", "billing_code", "amount", "currency", "why", "asked"))

@@ -139,7 +139,7 @@ class Caller:
         return await http.post(path, content=raw, headers=replaced(self.headers(raw, at, external_id, path), headers))
 
     async def inquire(
-        self, http: httpx.AsyncClient, body: dict[str, Any] | bytes, at: datetime, **headers: str | None
+        self, http: httpx.AsyncClient, body: dict[str, Any] | bytes, at: datetime, **headers: Any
     ) -> httpx.Response:
         """Ask about a bill."""
         return await self.notify(http, body, at, path=INQUIRY_PATH, **headers)

@@ -44,6 +44,8 @@ async def test_a_refusal_publishes_nothing_and_is_kept_and_shown(bench: SnapBenc
     asked = (await bench.http.get("/payments/A-1")).json()
     assert (asked["message"], asked["refusal"]["code"]) == (None, "4042513")
     assert [code for _, code in await bench.asides()] == ["4042513"]
+    page = await bench.book.show()
+    assert page.tables[0].rows == (("2026-04-01T05:00:00Z", "BRI-TKA/A-1", "4042513", CODE, "2400.00", "USD"),)
 
 
 async def test_a_statement_that_books_refused_money_counts(bench: SnapBench, tmp_path: Path) -> None:
