@@ -17,6 +17,7 @@ import pytest
 
 from connectors.link import failpoint
 from connectors.link.clock import utc_now
+from connectors.link.fact import Author
 from connectors.link.spool import Spool
 from devstack.ports import find_free_ports
 from tests.connectors.parties import MINISTRY_SOURCE, HubPeer, World, eventually, write_keys
@@ -119,8 +120,17 @@ async def office(tmp_path: Path) -> AsyncIterator[Office]:
             "WEBHOOK_SECRET_FILE": str(tmp_path / "secret"),
             "FAULT_ORDER": str(tmp_path / "order"),
         }
+        await begin_spool(environment)
         async with running(Office(tmp_path, environment, endpoint)) as office:
             yield office
+
+
+async def begin_spool(environment: dict[str, str]) -> None:
+    """Make a spool that is not new: a new one would wait for a broker to tell what the hub has of it."""
+    folder = Path(environment["SPOOL_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    async with Spool.open(folder / "spool.sqlite", Author("ministry", MINISTRY_SOURCE, "demo")) as spool:
+        await spool.begin()
 
 
 @asynccontextmanager
@@ -161,6 +171,7 @@ async def test_kill_at_every_point(office: Office) -> None:
 async def test_second_connector_on_the_folder_alone_says_so(office: Office, tmp_path: Path) -> None:
     await office.start()
     other = office.environment | {"SPOOL_DIR": str(tmp_path / "other"), "HTTP_PORT": "0"}
+    await begin_spool(other)
     process = await asyncio.create_subprocess_exec(*COMMAND, env=other, stderr=asyncio.subprocess.PIPE)
     _, said = await asyncio.wait_for(process.communicate(), END_LIMIT_S)
     assert process.returncode == 1
