@@ -172,9 +172,6 @@ async def test_a_bug_is_isolated_to_its_record(stage: Stage, monkeypatch: pytest
     assert row["traceback"].endswith("builtins.ZeroDivisionError")
 
 
-@pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError, asyncpg.ConnectionDoesNotExistError, OSError])
-@pytest.mark.parametrize("point", ["intake.after_inbox", "intake.before_commit", "intake.after_commit"])
-@pytest.mark.usefixtures("disarm")
 class BadName(str):
     """A header's name whose bytes are no UTF-8, for a producer that encodes it."""
 
@@ -208,6 +205,9 @@ async def test_a_header_name_that_is_no_text_stops_nobody(stage: Stage, codec: s
     assert await stage.count("SELECT count(*) FROM inbox") == 2
 
 
+@pytest.mark.parametrize("error", [asyncpg.DeadlockDetectedError, asyncpg.ConnectionDoesNotExistError, OSError])
+@pytest.mark.parametrize("point", ["intake.after_inbox", "intake.before_commit", "intake.after_commit"])
+@pytest.mark.usefixtures("disarm")
 async def test_what_passes_is_tried_again_and_an_unknown_commit_is_settled(
     stage: Stage, error: type[Exception], point: str
 ) -> None:
