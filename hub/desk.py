@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from contracts.admission import Admitted, Deferred, Refused, Verdict, admit, refuse_deferred
+from contracts.admission import FROM_PREFIX, Admitted, Deferred, Refused, Verdict, admit, refuse_deferred
 from contracts.errors import Code
 from contracts.log import entry
 from contracts.registry import Registry
@@ -56,7 +56,7 @@ from hub.store import cases as case_store
 from hub.store import differences, inbox, log, outbox, positions, quarantine, timers
 from hub.store import registry as registry_store
 from hub.store.cases import CaseRow, CodeRow
-from hub.store.database import TRANSIENT, Connection, Database
+from hub.store.database import BROKEN, TRANSIENT, Connection, Database
 from hub.store.log import RegistryChanged
 from hub.store.quarantine import Parked, Waiting
 from hub.trust import RegistryAbsent
@@ -237,7 +237,7 @@ class Desk:
         """Do `work` on less and less of what comes first, until a bug has its one row alone, which is set aside."""
         try:
             return await work(now, limit, None)
-        except (RegistryChanged, *TRANSIENT):
+        except (RegistryChanged, *BROKEN, *TRANSIENT):
             raise
         except Exception as error:  # noqa: BLE001  # Whatever else it is, it must not hold up what comes behind.
             if limit > 1:
@@ -473,7 +473,8 @@ def _refusals_of(unfit: Sequence[Refused], judgement: Judgement, fresh: int) -> 
     receipts = []
     for index, one in enumerate(unfit, PROVISIONAL + fresh):
         party = None if one.participant is None else judgement.registry.participant(one.participant)
-        if party is None or not party.sources:
+        # Whoever publishes another's message again must not make the hub tell its author that it was refused.
+        if party is None or not party.sources or one.record.topic != FROM_PREFIX + party.id:
             continue
         envelope = one.envelope
         # A source that is not the sender's own is not repeated to it as if it were.

@@ -58,8 +58,6 @@ BACKOFF_S_FIRST = 0.05
 LOG_APPEND_TIME = 1
 
 TRANSIENT = (*database.TRANSIENT, KafkaError, KafkaUnreachable, RegistryAbsent)
-# A schema or a right that is missing would make every record look poisonous.
-BROKEN = (asyncpg.SyntaxOrAccessError, MemoryError)
 
 log = structlog.get_logger(__name__)
 
@@ -360,8 +358,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Let the desk take a batch; what cannot be explained by anything outside of it is looked for in halves."""
         try:
             await self._receive(batch, None)
-        except (Superseded, IntakeFailed, *BROKEN, *database.TRANSIENT) as error:
-            if isinstance(error, BROKEN):
+        except (Superseded, IntakeFailed, *database.BROKEN, *database.TRANSIENT) as error:
+            if isinstance(error, database.BROKEN):
                 raise IntakeFailed(
                     f"The database or this process is not fit for work: {type(error).__name__}."
                 ) from error

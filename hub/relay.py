@@ -266,10 +266,24 @@ class TopicRelay:
         for partition in range(wanted):
             position = offsets.get(partition, 0)
             last = heads.get((self.topic, partition), 0)
-            check_position(f"{self.topic}/{partition}", position, noted.get(partition, 0), last)
+            before = noted.get(partition, 0)
+            check_position(f"{self.topic}/{partition}", position, before, last)
+            await self._check_signed(partition, before, position)
             positions[partition] = position
             metrics.RELAY_POSITION.labels(self.topic, str(partition)).set(position)
         return positions
+
+    async def _check_signed(self, partition: int, noted: int, position: int) -> None:
+        """Refuse a database that was restored and has said other things since. Raises RelayRefused."""
+        if position > noted:
+            async with self._database.connection() as connection:
+                unsigned = await outbox.find_unsigned(connection, self.topic, partition, noted, position)
+            if unsigned is not None:
+                raise RelayRefused(
+                    f"Kafka says that {self.topic}/{partition} was relayed up to {position}, but what the outbox holds "
+                    f"at {unsigned} was never signed: this database is older than this topic. Nothing was sent. "
+                    "See docs/operations.md, 'A restored database'."
+                )
 
     async def _fetch_offsets(self, wanted: int) -> tuple[dict[int, int], int]:
         """Return the group's positions by partition, and how many partitions the topic has (0: it does not exist)."""

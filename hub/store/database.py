@@ -39,6 +39,8 @@ TRANSIENT = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+# A schema or a right that is missing would make every record look poisonous.
+BROKEN = (asyncpg.SyntaxOrAccessError, MemoryError)
 
 SESSION_SETTINGS = {
     "statement_timeout": str(STATEMENT_TIMEOUT_MS),

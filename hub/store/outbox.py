@@ -32,6 +32,10 @@ READ_LAST_BATCH = """
     SELECT jws FROM outbox_signature
     WHERE topic = $1 AND partition = $2 AND jws_proof IS NOT NULL ORDER BY seq DESC LIMIT 1"""
 READ_HEADS = "SELECT topic, partition, next_seq - 1 FROM streams"
+# What was sent had been signed before; a forward has its own signature, of which nothing follows.
+READ_UNSIGNED = """
+    SELECT min(o.seq) FROM outbox o LEFT JOIN outbox_signature s USING (topic, partition, seq)
+    WHERE o.topic = $1 AND o.partition = $2 AND o.seq > $3 AND o.seq <= $4 AND o.value IS NOT NULL AND s.seq IS NULL"""
 READ_POSITIONS = "SELECT partition, seq FROM relay_position WHERE topic = $1"
 # A zombie that notes late must not move the note back.
 NOTE_POSITIONS = """
@@ -96,6 +100,12 @@ async def read_heads(connection: "Connection") -> dict[tuple[str, int], int]:
 async def read_positions(connection: "Connection", topic: str) -> dict[int, int]:
     """Return the last seq of each partition that was noted as committed to Kafka."""
     return {row["partition"]: row["seq"] for row in await connection.fetch(READ_POSITIONS, topic)}
+
+
+async def find_unsigned(connection: "Connection", topic: str, partition: int, after: int, until: int) -> int | None:
+    """Return the first of the hub's own messages with seq in (after, until] that was never signed, or None."""
+    seq: int | None = await connection.fetchval(READ_UNSIGNED, topic, partition, after, until)
+    return seq
 
 
 async def note_positions(connection: "Connection", topic: str, positions: dict[int, int]) -> None:

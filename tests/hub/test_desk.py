@@ -230,6 +230,28 @@ async def test_a_message_that_came_before_its_key_is_taken_when_the_key_is_there
     assert [len(accepted) for accepted in receipts] == [1]
 
 
+async def test_a_schema_that_does_not_fit_makes_no_deferred_record_poisonous(exchange: Exchange) -> None:
+    bri = exchange.bri
+    bri.key = PrivateKey.generate("Ed25519")
+    await exchange.take(bri.sign(bri.paid()))
+    bri.registered.append(bri.key)
+    await exchange.register([party for party in exchange.participants() if party["id"] == "bri"])
+    async with exchange.database.connection() as connection:
+        await connection.execute("ALTER TABLE billing_codes RENAME TO elsewhere")
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await exchange.desk.retry_deferred(datetime.now(UTC), 100)
+        await connection.execute("ALTER TABLE elsewhere RENAME TO billing_codes")
+    assert (await exchange.desk.retry_deferred(datetime.now(UTC), 100)).accepted == 1
+
+
+async def test_who_repeats_anothers_message_makes_the_hub_say_nothing_to_its_author(exchange: Exchange) -> None:
+    bri = exchange.bri
+    record = bri.sign(bri.paid())
+    assert (await exchange.take(record._replace(topic="from.mandiri"))).refused == {Code.TOPIC_WRONG: 1}
+    assert await exchange.sent("to.bri") == []
+    assert (await exchange.take(record)).accepted == 1
+
+
 async def test_a_batch_of_a_superseded_owner_changes_nothing(exchange: Exchange) -> None:
     ministry = exchange.ministry
     record = ministry.sign(ministry.submitted())

@@ -185,6 +185,21 @@ def test_a_position_beyond_the_outbox_is_refused() -> None:
         check_position("to.bri/0", 4, 4, 3)
 
 
+async def test_a_restored_database_that_went_on_is_refused(bench: Bench) -> None:
+    await fill_outbox(bench.dsn, "to.bri", 0, 5)
+    async with running(bench.relay()):
+        await bench.reach("to.bri", 5)
+    # As a copy of the database from before the third message is, once the hub has said as much again and more.
+    async with bench.database.connection() as connection:
+        await connection.execute("DELETE FROM outbox_signature WHERE seq > 2")
+        await connection.execute("UPDATE relay_position SET seq = 2")
+    await fill_outbox(bench.dsn, "to.bri", 0, 4)
+    with pytest.raises(RelayRefused, match="what the outbox holds at 3 was never signed: this database is older"):
+        async with asyncio.timeout(PATIENCE_S):
+            await bench.relay().run(asyncio.Event())
+    assert len(await bench.read("to.bri", 5)) == 5
+
+
 async def test_two_relays_share_the_topics_and_one_takes_over(bench: Bench) -> None:
     first, second = bench.relay(), bench.relay()
     async with running(first) as (task,):
