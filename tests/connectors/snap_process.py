@@ -4,6 +4,7 @@ It says `locked` for as long as another process holds the spool, and once it has
 """
 
 import asyncio
+import fcntl
 import socket
 import sys
 from pathlib import Path
@@ -24,7 +25,11 @@ from connectors.link.fault import SpoolLocked
 from connectors.link.spool import Spool
 from contracts.wire.key import PrivateKey
 
-RETRY_S = 0.05
+
+def wait_until_free(lock: Path) -> None:
+    """Return once nobody holds the lock: the process that held it has ended."""
+    with lock.open("a") as waiting:
+        fcntl.flock(waiting, fcntl.LOCK_EX)
 
 
 async def stand_by(folder: Path) -> None:
@@ -39,7 +44,7 @@ async def stand_by(folder: Path) -> None:
             if not told:
                 print("locked", flush=True)
                 told = True
-            await asyncio.sleep(RETRY_S)
+            await asyncio.to_thread(wait_until_free, folder / "spool.sqlite.lock")
 
 
 async def serve(folder: Path, spool: Spool) -> None:
