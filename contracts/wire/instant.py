@@ -7,13 +7,18 @@ _SPELLING = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
 ).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: No fact of the exchange is older; what reckons with days before a fact never meets the calendar's beginning.
+FIRST_YEAR = 2000
 
 
 def read_instant(text: str) -> datetime:
-    """Read one spelling and no other (no offset, no space, no leap second). Raises ValueError."""
+    """Read one spelling and no other (no offset, no space, no leap second), from 2000 on. Raises ValueError."""
     if _SPELLING(text) is None:
         raise ValueError("not an RFC 3339 time in UTC")
-    return datetime.fromisoformat(text)
+    instant = datetime.fromisoformat(text)
+    if instant.year < FIRST_YEAR:
+        raise ValueError("a time before the year 2000")
+    return instant
 
 
 def write_instant(instant: datetime) -> str:
