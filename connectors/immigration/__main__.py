@@ -1,4 +1,4 @@
-"""`python -m connectors.immigration run | check | rotate-key | alarms`."""
+"""`python -m connectors.immigration run | check | rotate-key | make-keys | alarms`."""
 
 import asyncio
 import ipaddress
@@ -26,7 +26,7 @@ from connectors.immigration.standing_file import FILE_NAME
 from connectors.immigration.standings import Standings
 from connectors.link.check import EXIT_SETTINGS, EXIT_WRONG, Finding
 from connectors.link.clock import utc_now
-from connectors.link.command import make_command
+from connectors.link.command import add_make_keys, make_command
 from connectors.link.fault import LinkFault, SettingsFault
 from connectors.link.service import Agency, Join, Link, Task
 
@@ -135,6 +135,7 @@ async def _check_office(office: Office) -> Finding:
 
 
 app = make_command("Immigration", ImmigrationSettings.read, join_immigration, check_immigration)
+add_make_keys(app)
 
 
 @app.command()

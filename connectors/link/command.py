@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -17,8 +19,12 @@ from connectors.link.rotation import rotate_key, write_step
 from connectors.link.service import Join, run_service
 from connectors.link.settings import ConnectorSettings
 from contracts.errors import Refusal
+from contracts.wire.key import PrivateKey
 
 SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
+
+KEY_USES = ("message", "api")
+KEY_ALGORITHM = "Ed25519"
 
 _COLOURS = {"ok": "green", "wrong": "red", "settings": "red", "unreachable": "yellow"}
 
@@ -77,6 +83,30 @@ def make_command(
         print(write_step(step, as_json))
 
     return app
+
+
+def add_make_keys(app: typer.Typer) -> None:
+    """Add the command that makes a participant's first keys."""
+
+    @app.command(name="make-keys")
+    def make_keys(
+        folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where message.pem and api.pem go.")],
+    ) -> None:
+        """Make the two private keys, and print their public halves, which the hub's operator registers.
+
+        Exit codes: 0 made, 2 the folder cannot be written or holds keys already.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for use in KEY_USES:
+                key = PrivateKey.generate(KEY_ALGORITHM)
+                file = os.open(folder / f"{use}.pem", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+                with os.fdopen(file, "wb") as opened:
+                    opened.write(key.to_pem())
+                print(json.dumps({"use": use, "kid": key.kid, "alg": key.alg, "jwk": key.public.jwk}))
+        except OSError as error:
+            print(f"{folder} cannot be used: {error.strerror}.", file=sys.stderr)
+            raise typer.Exit(EXIT_SETTINGS) from None
 
 
 def _settings_or_exit(read_settings: Callable[[], SettingsT]) -> SettingsT:

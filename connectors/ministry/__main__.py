@@ -1,18 +1,11 @@
 """The ministry's connector: `python -m connectors.ministry run | check | make-keys FOLDER`."""
 
-import json
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Annotated
 
-import typer
 from fastapi import APIRouter
 
-from connectors.link.check import EXIT_SETTINGS
-from connectors.link.command import make_command
+from connectors.link.command import add_make_keys, make_command
 from connectors.link.fault import SettingsFault
 from connectors.link.service import Agency, Join, Link, Task
 from connectors.ministry.check import check_ministry
@@ -25,12 +18,8 @@ from connectors.ministry.register import Register, open_register
 from connectors.ministry.settings import MinistrySettings
 from connectors.ministry.telling import FileReceiver, Receiver, Teller
 from connectors.ministry.webhook import WebhookReceiver, read_signers
-from contracts.wire.key import PrivateKey
 
 __all__ = ["MinistrySettings", "app"]
-
-KEY_USES = ("message", "api")
-KEY_ALGORITHM = "Ed25519"
 
 
 def join_ministry(settings: MinistrySettings) -> Join:
@@ -82,28 +71,7 @@ def _routes_of(settings: MinistrySettings, link: Link) -> APIRouter | None:
 
 
 app = make_command("the ministry", MinistrySettings.read, join_ministry, check_ministry)
-
-
-@app.command()
-def make_keys(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where message.pem and api.pem go.")],
-) -> None:
-    """Make the two private keys, and print their public halves, which the hub's operator registers.
-
-    Exit codes: 0 made, 2 the folder cannot be written or holds keys already.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for use in KEY_USES:
-            key = PrivateKey.generate(KEY_ALGORITHM)
-            file = os.open(folder / f"{use}.pem", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(file, "wb") as opened:
-                opened.write(key.to_pem())
-            print(json.dumps({"use": use, "kid": key.kid, "alg": key.alg, "jwk": key.public.jwk}))
-    except OSError as error:
-        print(f"{folder} cannot be used: {error.strerror}.", file=sys.stderr)
-        raise typer.Exit(EXIT_SETTINGS) from None
-
+add_make_keys(app)
 
 if __name__ == "__main__":
     app()

@@ -70,6 +70,7 @@ class World:
     immigration: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
     ministry_api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
+    immigration_api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     revoked: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     proof_required: bool = False
@@ -218,7 +219,11 @@ class HubPeer:
     def _check(self, request: web.Request, topic: str) -> None:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         header = json.loads(base64url.decode(token.split(".")[0].encode()) or b"")
-        key = next(key for key in (self.world.api, self.world.ministry_api) if key.kid == header["kid"])
+        key = next(
+            key
+            for key in (self.world.api, self.world.ministry_api, self.world.immigration_api)
+            if key.kid == header["kid"]
+        )
         jwk: dict[str, str | list[str]] = dict(key.public.jwk)
         public = ECKey.import_key(jwk) if jwk["kty"] == "EC" else OKPKey.import_key(jwk)
         said = jwt.decode(token, public, algorithms=["ES256", "Ed25519"])
@@ -274,7 +279,7 @@ class HubPeer:
         if self.failures > 0:
             self.failures -= 1
             raise web.HTTPServiceUnavailable
-        participant = {BRI_SOURCE: "bri", MINISTRY_SOURCE: "ministry"}[source]
+        participant = {BRI_SOURCE: "bri", MINISTRY_SOURCE: "ministry", IMMIGRATION_SOURCE: "immigration"}[source]
         self._check(request, f"to.{participant}")
 
     @asynccontextmanager

@@ -29,6 +29,7 @@ class _Server(uvicorn.Server):
 async def served(app: FastAPI, port: int = 0, protocol: type[asyncio.Protocol] | None = None) -> AsyncIterator[str]:
     """Serve `app` and give its address."""
     listening = socket.create_server(("127.0.0.1", port))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = _Server(
         uvicorn.Config(
             app, http=protocol or "auto", log_config=None, access_log=False, lifespan="off", proxy_headers=False
