@@ -76,7 +76,8 @@ def test_connection_is_cut_at_commit(process: str, delivered: bool, exchange: Ex
     dsn = exchange.rig.cast.services.database_url
     with CommitCutter(exchange.background, dsn, delivered=delivered, every=CUT_EVERY) as cutter:
         exchange.rig.stop(process)
-        exchange.rig.extra[process] = {"DATABASE_URL": cutter.dsn}
+        # Small transactions, so that there are commits enough to cut, whoever owns the partitions.
+        exchange.rig.extra[process] = {"DATABASE_URL": cutter.dsn, "INTAKE_BATCH_SIZE": "5"}
         exchange.rig.start(process)
         telling = exchange.load(APPLICATIONS)
         wait_until("some commits were cut", lambda: cutter.cuts >= CUTS_MIN, LIMIT_S)
