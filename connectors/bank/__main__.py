@@ -1,7 +1,6 @@
 """`python -m connectors.bank`: what every connector has, and `make-keys`, `check-signatures`, `read-statement`."""
 
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -24,13 +23,9 @@ from connectors.bank.snap_token import Tokens
 from connectors.bank.statements import check_folder, folders_of, judge_statement, open_folders
 from connectors.bank.status import StatusDesk
 from connectors.link.check import EXIT_OK, EXIT_SETTINGS, EXIT_WRONG, Finding
-from connectors.link.command import make_command
+from connectors.link.command import add_make_keys, make_command
 from connectors.link.fault import SettingsFault
 from connectors.link.service import Agency, Join, Link, Task
-from contracts.wire.key import PrivateKey
-
-KEY_USES = ("message", "api")
-KEY_ALGORITHM = "Ed25519"
 
 
 def join_bank(settings: BankSettings) -> Join:
@@ -81,28 +76,9 @@ async def check_bank(settings: BankSettings) -> AsyncIterator[Finding]:
 
 
 app = make_command("a bank", BankSettings.read, join_bank, check_bank)
+add_make_keys(app)
 
 _File = Annotated[Path, typer.Argument(metavar="FILE")]
-
-
-@app.command()
-def make_keys(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where message.pem and api.pem go.")],
-) -> None:
-    """Make the two private keys, and print their public halves, which the hub's operator registers.
-
-    Exit codes: 0 made, 2 the folder cannot be written or holds keys already.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for use in KEY_USES:
-            key = PrivateKey.generate(KEY_ALGORITHM)
-            file = os.open(folder / f"{use}.pem", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(file, "wb") as opened:
-                opened.write(key.to_pem())
-            _print({"use": use, "kid": key.kid, "alg": key.alg, "jwk": key.public.jwk})
-    except OSError as error:
-        _stop(f"{folder} cannot be used: {error.strerror}.")
 
 
 @app.command()
