@@ -13,12 +13,13 @@ One process acts at a time, by an advisory lock. That only saves work: each duty
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from hub import metrics
+from hub.clock import utc_now
 from hub.desk import Desk
 from hub.health import Health
 from hub.reconciler import Reconciler
@@ -55,7 +56,7 @@ class Duty:
             return
         part = f"deadlines: {self.name}"
         try:
-            await self._work(datetime.now(UTC))
+            await self._work(utc_now())
         except SESSION_ERRORS:
             raise
         except RegistryChanged:

@@ -11,8 +11,7 @@ partition is paused at once, its position read, sought, and resumed. What can go
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -24,6 +23,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from contracts.wire.record import Record
 from hub import failpoint, metrics, topics
+from hub.clock import Clock, utc_now
 from hub.desk import Batch, Desk, Taken, describe_bug
 from hub.health import Health
 from hub.intake_records import read_leniently
@@ -66,11 +66,6 @@ class IntakeFailed(Exception):
     """The intake cannot go on, and waiting would not help; the message says why in one sentence."""
 
 
-def read_clock() -> datetime:
-    """Return the time that a batch bears as its `received_at`."""
-    return datetime.now(UTC)
-
-
 class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type hints.
     """One consumer of the group. Several may run, in one process or many, and share the partitions."""
 
@@ -82,7 +77,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         health: Health,
         *,
         batch_size: int = 500,
-        clock: Callable[[], datetime] = read_clock,
+        clock: Clock = utc_now,
     ) -> None:
         self._desk = desk
         self._bootstrap = bootstrap

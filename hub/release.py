@@ -1,7 +1,6 @@
 """What may leave the hub, and under which signature. The relay alone uses the hub's key."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from contracts.wire.signature import (
     sign_single,
 )
 from hub import failpoint
+from hub.clock import utc_now
 from hub.store import outbox
 from hub.store.outbox import OutboxRow, StoredSignature
 
@@ -126,7 +126,7 @@ class Signer:
             first=batch[0].seq,
             last=batch[-1].seq,
             prev=self._last_roots[topic, partition],
-            iat=datetime.now(UTC),
+            iat=utc_now(),
         )
         self._last_roots[topic, partition] = root_of(jws)
         for row, proof in zip(batch, proofs, strict=True):

@@ -2,13 +2,13 @@
 
 import os
 import pwd
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from contracts.errors import EXPLANATIONS, Code
 from hub import trust
+from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
     AsJson,
@@ -111,4 +111,4 @@ def resend_parked(
 async def _resend(settings: Settings, parked_id: int, actor: str, reason: str) -> Taken:
     root = trust.read_root(settings.trust_root_file)
     async with database(settings) as opened:
-        return await Desk(opened, root).resend(parked_id, actor, reason, datetime.now(UTC))
+        return await Desk(opened, root).resend(parked_id, actor, reason, utc_now())

@@ -3,7 +3,7 @@
 import os
 import pwd
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 from contracts.rules.clock import banking_day_before, count_banking_days, jakarta_day
 from contracts.rules.daily_report import COLUMNS
 from hub import trust
+from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
     AsJson,
@@ -108,7 +109,7 @@ def close_difference(
 def _read_day(text: str | None) -> date:
     """Read a banking day. Raises typer.BadParameter, which is exit code 2."""
     if text is None:
-        return banking_day_before(jakarta_day(datetime.now(UTC)))
+        return banking_day_before(jakarta_day(utc_now()))
     try:
         return check_day(date.fromisoformat(text))
     except NotABankingDay as error:
@@ -144,16 +145,16 @@ async def _run(settings: Settings, day: date, bank: str | None) -> list[Publishe
         desk = Desk(opened, root)
         reconciler = Reconciler(desk)
         banks = await _banks(reconciler, bank)
-        now = datetime.now(UTC)
+        now = utc_now()
         while len(await desk.fire_timers(now, DEADLINES_MAX)) == DEADLINES_MAX:
-            now = datetime.now(UTC)
-        return [await reconciler.report(name, day, datetime.now(UTC)) for name in banks]
+            now = utc_now()
+        return [await reconciler.report(name, day, utc_now()) for name in banks]
 
 
 async def _close(settings: Settings, closing: Closing, actor: str) -> None:
     root = trust.read_root(settings.trust_root_file)
     async with database(settings) as opened:
-        await Reconciler(Desk(opened, root)).close(closing, actor, datetime.now(UTC))
+        await Reconciler(Desk(opened, root)).close(closing, actor, utc_now())
 
 
 def _describe(report: Report) -> dict[str, Any]:

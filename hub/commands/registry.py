@@ -2,7 +2,6 @@
 
 import json
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from contracts.errors import Refusal
 from contracts.registry import KeyEntry, Registry
 from contracts.wire.key import PrivateKey
 from hub import registration, trust
+from hub.clock import utc_now
 from hub.commands.terminal import AsJson, database, print_json, print_line, print_table, wait_for, working
 from hub.registration import Applied, Edit
 from hub.settings import Settings, SettingsInvalid, read_settings
@@ -50,7 +50,7 @@ def list_participants(as_json: AsJson = False) -> None:
 
 
 def _describe_key(key: KeyEntry) -> str:
-    now = datetime.now(UTC)
+    now = utc_now()
     if key.revoked_at is not None:
         state = "revoked"
     elif now >= key.exp:
@@ -81,7 +81,7 @@ def add_participants(
         given = json.loads(file.read_bytes())
     except (OSError, ValueError):
         raise SettingsInvalid(f"{file} cannot be read as JSON.") from None
-    _apply(registration.add_participants(given, datetime.now(UTC)), root_key, as_json)
+    _apply(registration.add_participants(given, utc_now()), root_key, as_json)
 
 
 @participants_app.command("revoke-key", epilog="Example: hub participants revoke-key KID --root-key root.pem")
@@ -91,7 +91,7 @@ def revoke_key(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key from now on: no message that it signs is accepted once this is in force."""
-    _apply(registration.revoke_key(kid, datetime.now(UTC)), root_key, as_json)
+    _apply(registration.revoke_key(kid, utc_now()), root_key, as_json)
 
 
 def _apply(edit: Edit, root_key: Path, as_json: bool) -> None:
@@ -111,7 +111,7 @@ def _apply(edit: Edit, root_key: Path, as_json: bool) -> None:
 async def _apply_edit(settings: Settings, edit: Edit, root: PrivateKey) -> Applied:
     pinned = trust.read_root(settings.trust_root_file)
     async with database(settings) as opened:
-        return await registration.apply(opened, edit, root, pinned, datetime.now(UTC))
+        return await registration.apply(opened, edit, root, pinned, utc_now())
 
 
 @keys_app.command("new", epilog="Example: hub keys new --alg ES256 --out bank.pem")

@@ -1,12 +1,12 @@
 """What an operator looks at: one case, without the worker's personal data."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 from contracts.rules.case import fold
 from contracts.rules.decide import decide
 from contracts.rules.rulebook import Rulebook, RuleSet
+from hub.clock import utc_now
 from hub.store import registry
 from hub.store.cases import read_facts
 from hub.store.database import Connection
@@ -42,7 +42,7 @@ async def show_case(connection: Connection, case_id: str) -> dict[str, Any] | No
         "recommendation": None
         if standing is None
         else {name: standing.get(name) for name in ("number", "revision", "state", "reason", "basis")},
-        "blocked_by": list(decide(fold(facts), rulebook, datetime.now(UTC)).blocked_by),
+        "blocked_by": list(decide(fold(facts), rulebook, utc_now()).blocked_by),
         "payments": told.get("outcomes", {}),
         "bills": told.get("bills", {}),
     }

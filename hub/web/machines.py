@@ -3,7 +3,6 @@
 The outbox is the archive, not Kafka. Only what the relay has released is given out, with the headers it was sent with.
 """
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from contracts.registry import Filter, Participant, Registry
 from contracts.wire import base64url
+from hub.clock import utc_now
 from hub.release import write_headers
 from hub.store import outbox
 from hub.store import registry as registry_store
@@ -73,7 +73,7 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
             raise unauthenticated("assertion-missing", "Send a client assertion (RFC 7523) as a bearer token.")
         async with database.connection() as connection:
             registry = await in_force.refresh(connection)
-        caller = access.read_assertion(authorization, registry, api_url, datetime.now(UTC))
+        caller = access.read_assertion(authorization, registry, api_url, utc_now())
         await access.spend(database, caller)
         if not may_read(registry, caller.participant, topic):
             refuse(HTTPStatus.FORBIDDEN, "stream-not-granted", "The registry does not grant the caller this stream.")

@@ -4,7 +4,6 @@ A connector asks at each start, so that an old copy of its folder is noticed, an
 what was accepted is not said again under other numbers. Identities and digests only: no content is given out.
 """
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from fastapi import APIRouter, Header, Path, Query
 
 from contracts.registry import Participant
 from contracts.wire import base64url
+from hub.clock import utc_now
 from hub.store import sources
 from hub.store.database import Database
 from hub.trust import RegistryInForce
@@ -40,7 +40,7 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
             raise unauthenticated("assertion-missing", "Send a client assertion (RFC 7523) as a bearer token.")
         async with database.connection() as connection:
             registry = await in_force.refresh(connection)
-        caller = access.read_assertion(authorization, registry, api_url, datetime.now(UTC))
+        caller = access.read_assertion(authorization, registry, api_url, utc_now())
         await access.spend(database, caller)
         owner = registry.owner_of(source)
         if owner is None or owner.id != caller.participant.id:
