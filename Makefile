@@ -22,7 +22,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## Run a day of the exchange on real Kafka and PostgreSQL (APPLICATIONS=60 SEED=1 KEEP=1)
+demo: $(READY) ## Run a day of the exchange on real Kafka and PostgreSQL (APPLICATIONS=60 SEED=2012 KEEP=1)
 	@$(BIN)/python -m devstack.demo
 
 down: $(READY) ## End what `make demo KEEP=1` left running

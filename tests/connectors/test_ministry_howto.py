@@ -2,111 +2,27 @@
 
 import asyncio
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
-import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from connectors.ministry.translate import KINDS
 from contracts.fields import write_digest
-from contracts.wire.envelope import Envelope, read_envelope
+from contracts.wire.envelope import Envelope
 from contracts.wire.key import PrivateKey
 from devstack.ports import find_free_ports
+from tests.connectors.engineer import Engineer, Page, read_message
 from tests.connectors.mariadb import Mariadb
 from tests.connectors.parties import MINISTRY_SOURCE, HubPeer, World, create_topics, eventually, send
 from tests.connectors.test_ministry_outcomes import Endpoint
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "how-to" / "ministry.md").read_text(encoding="utf-8")
-RUN = "python -m connectors.ministry run\n"
-COMMAND_LIMIT_S = 60
-RECORD_LIMIT_S = 60
-
-
-def blocks(heading: str, language: str) -> list[str]:
-    """Return the commands below a heading, in order."""
-    section = PAGE.split(f"\n## {heading}", 1)[1].split("\n## ", 1)[0]
-    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-
-
-@dataclass
-class Engineer:
-    """Who follows the page in a folder of their own. `real`: the page's example values, and those of this machine."""
-
-    folder: Path
-    real: Mapping[str, str]
-    process: asyncio.subprocess.Process | None = None
-    said: list[str] = field(default_factory=list)
-
-    def really(self, text: str) -> str:
-        for example, value in self.real.items():
-            text = text.replace(example, value)
-        return text
-
-    @property
-    def environment(self) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return {"PATH": path, "PYTHONPATH": str(ROOT), "HOME": str(self.folder)}
-
-    async def do(self, heading: str) -> str:
-        """Run the shell commands below a heading as they stand; return what they print."""
-        return "".join([await self.shell(block) for block in blocks(heading, "sh")])
-
-    async def shell(self, block: str) -> str:
-        # In a thread, since the hub that the command may call is served by this one's loop.
-        return await asyncio.to_thread(self._shell, block)
-
-    def _shell(self, block: str) -> str:
-        settings = "set -eu; set -a; [ ! -f connector.env ] || . ./connector.env; set +a\n"
-        done = subprocess.run(
-            ["bash", "-c", settings + self.really(block)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_LIMIT_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Run the connector as the page says, until its door answers; stop it in order afterwards."""
-        assert blocks("7. Run", "sh") == [RUN]
-        settings = "set -a; . ./connector.env; set +a; exec "
-        with (self.folder / "log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                "bash", "-c", settings + RUN, cwd=self.folder, env=self.environment, stderr=log
-            )
-        try:
-            await eventually(self._answers)
-            yield
-            process.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.wait(), COMMAND_LIMIT_S) == 0
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-    async def _answers(self) -> bool:
-        async with httpx.AsyncClient() as http:
-            try:
-                return (await http.get(f"http://127.0.0.1:{self.real['8090']}/healthz")).is_success
-            except httpx.HTTPError:
-                return False
+PAGE = Page.read("ministry.md")
 
 
 @pytest.fixture
@@ -125,16 +41,7 @@ class Exchange:
 
     async def first_message(self, number: int = 0) -> Envelope:
         """Return the ministry's message at this offset, as the broker holds it."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            place = TopicPartition(f"{self.prefix}from.ministry", 0)
-            consumer.assign([place])
-            consumer.seek(place, number)
-            record = await asyncio.wait_for(consumer.getone(place), RECORD_LIMIT_S)
-            return read_envelope(record.value)
-        finally:
-            await consumer.stop()
+        return await read_message(self.bootstrap, f"{self.prefix}from.ministry", number)
 
     async def say(self, *items: Any) -> None:
         await send(self.bootstrap, f"{self.prefix}to.ministry", *items)
@@ -154,7 +61,7 @@ async def settle_in(folder: Path, exchange: Exchange, **real: str) -> Engineer:
         "TOPIC_PREFIX=\n": f"TOPIC_PREFIX={exchange.prefix}\n",
         "8090": str(find_free_ports(1)[0]),
     }
-    engineer = Engineer(folder, examples | real)
+    engineer = Engineer(PAGE, folder, examples | real, door="8090")
     printed = [json.loads(line) for line in (await engineer.do("2. Make the keys")).splitlines()]
     world = exchange.peer.world
     world.ministry = PrivateKey.from_pem((folder / "keys" / "message.pem").read_bytes())
@@ -172,7 +79,7 @@ async def settle_in(folder: Path, exchange: Exchange, **real: str) -> Engineer:
 async def run_sql(connection: "asyncpg.Connection[Any]", engineer: Engineer, heading: str) -> list[dict[str, Any]]:
     """Run the SQL below a heading; return the rows of the last statement."""
     rows: list[dict[str, Any]] = []
-    for block in blocks(heading, "sql"):
+    for block in PAGE.blocks(heading, "sql"):
         rows = [dict(row) for row in await connection.fetch(engineer.really(block))] if "SELECT kind" in block else []
         if not rows and "SELECT kind" not in block:
             await connection.execute(engineer.really(block))
@@ -229,7 +136,7 @@ async def test_first_message_from_a_register_that_exists_already(
     url = mariadb_server.url("tka_connector", "secret", "register")
     real = {"mariadb://tka_connector:secret@db.example:3306/register": url}
     engineer = await settle_in(tmp_path, exchange, **real)
-    tables, row = blocks(heading, "sql")
+    tables, row = PAGE.blocks(heading, "sql")
     await mariadb_server.execute("CREATE DATABASE register")
     await mariadb_server.execute(*filter(str.strip, tables.split(";")), database="register")
     await engineer.do(heading)
@@ -246,8 +153,8 @@ async def test_first_messages_by_call_and_by_file(tmp_path: Path, exchange: Exch
         example = "REGISTER_URL=postgresql://tka_connector:secret@db.example/register\n"
         webhook = {"https://permits.ministry.example/outcomes": endpoint.url, example: ""}
         engineer = await settle_in(tmp_path, exchange, **webhook)
-        token, call = blocks("Systems without a table", "sh")
-        folder, file = blocks("Offices with only files", "sh")
+        token, call = PAGE.blocks("Systems without a table")
+        folder, file = PAGE.blocks("Offices with only files")
         await engineer.shell(token + folder)
         await engineer.do("Outcomes by webhook")
         await engineer.do("6. Check")
@@ -266,5 +173,5 @@ async def test_first_messages_by_call_and_by_file(tmp_path: Path, exchange: Exch
 
 
 def test_page_names_every_kind() -> None:
-    section = PAGE.split("\n## Kinds", 1)[1]
+    section = PAGE.text.split("\n## Kinds", 1)[1]
     assert set(re.findall(r"`([A-Z][A-Z_]+)`", section)) == KINDS
