@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from contracts.errors import EXPLANATIONS, Code, Refusal
 from contracts.events import EVENTS, EventData, dataschema_of, read_event
+from contracts.events.bank import BANK_PAYMENTS
 from contracts.registry import KeyEntry, Participant, Registry
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.instant import instant_of_ms
@@ -95,6 +96,8 @@ def _admit(record: Record, registry: Registry, roots: VerifiedRoots, progress: _
     _check_times(envelope, arrived, registry)
     _check_type(envelope, participant, registry)
     event = read_event(envelope.type, envelope.data, envelope.subject)
+    if isinstance(event, BANK_PAYMENTS):
+        _check_bank(event.bank_code, participant, registry)
     return Admitted(record, envelope, event, participant.id, signature)
 
 
@@ -127,7 +130,7 @@ def _check_place(
         raise Refusal(Code.TOPIC_WRONG)
     if envelope.audience != f"{registry.environment}/{topic}":
         raise Refusal(Code.AUDIENCE_WRONG)
-    check_statement(signature, envelope.source, envelope.audience)
+    check_statement(signature, envelope.source, envelope.audience, envelope.sequence)
     if record.key != envelope.subject.encode("ascii"):
         raise Refusal(Code.KEY_NOT_SUBJECT)
 
@@ -151,3 +154,16 @@ def _check_type(envelope: Envelope, participant: Participant, registry: Registry
         raise Refusal(Code.TYPE_NOT_PERMITTED)
     if envelope.dataschema != dataschema_of(envelope.type):
         raise Refusal(Code.DATASCHEMA_WRONG)
+
+
+def _check_bank(bank_code: str, participant: Participant, registry: Registry) -> None:
+    """Refuse a payment that its signer reports for a bank that it is not. Raises Refusal (bank_not_owned).
+
+    A participant without a bank code (one that serves several banks) speaks for every bank that is not a participant.
+    """
+    if participant.bank_code is not None:
+        owned = bank_code == participant.bank_code
+    else:
+        owned = all(other.bank_code != bank_code for other in registry.participants.values())
+    if not owned:
+        raise Refusal(Code.BANK_NOT_OWNED)

@@ -62,6 +62,7 @@ class Code(StrEnum):
     CONTRACT_UNKNOWN = "contract_unknown"
     DATASCHEMA_WRONG = "dataschema_wrong"
     DATA_INVALID = "data_invalid"
+    BANK_NOT_OWNED = "bank_not_owned"
     # What only the hub can see, beside what it already holds.
     EQUIVOCATION = "equivocation"
     SEQUENCE_REUSED = "sequence_reused"
@@ -71,6 +72,7 @@ class Code(StrEnum):
     POISON = "poison"
     # What a recipient sees.
     PROOF_MISSING = "proof_missing"
+    PROOF_INVALID = "proof_invalid"
     # The registry document.
     REGISTRY_MALFORMED = "registry_malformed"
     REGISTRY_SIGNATURE_INVALID = "registry_signature_invalid"
@@ -350,6 +352,12 @@ EXPLANATIONS: dict[Code, Explanation] = {
         _NEW_MESSAGE_EN,
         _NEW_MESSAGE_ID,
     ),
+    Code.BANK_NOT_OWNED: _sender(
+        "The bank_code in the data is not that of this participant.",
+        "Kode bank (bank_code) dalam data bukan milik peserta ini.",
+        "Report one's own payments only; if the bank code is right, ask the operator to correct the registry.",
+        "Laporkan pembayaran bank sendiri saja; bila kode bank sudah benar, minta operator memperbaiki registri.",
+    ),
     Code.EQUIVOCATION: _sender(
         "The same source and id came before with other bytes.",
         "Source dan id yang sama pernah datang dengan isi lain.",
@@ -388,6 +396,12 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "Rekomendasi datang tanpa bukti bahwa ia tercatat dalam log bukti.",
         "Do not act on it; wait for the record with its proof.",
         "Jangan ditindaklanjuti; tunggu rekaman berbukti.",
+    ),
+    Code.PROOF_INVALID: _hub(
+        "The proof does not show that this recommendation is in the evidence log of the registry.",
+        "Bukti yang disertakan tidak menunjukkan bahwa rekomendasi ini tercatat dalam log bukti menurut registri.",
+        "Do not act on it; keep the record as evidence and tell the oversight body.",
+        "Jangan ditindaklanjuti; simpan rekaman sebagai bukti dan beri tahu lembaga pengawas.",
     ),
     Code.REGISTRY_MALFORMED: _hub(
         "The registry document is not what SPEC.md asks.",

@@ -94,4 +94,6 @@ class DifferenceExplained(EventData):
         return self.difference_id.partition(":")[0]
 
 
+#: What names the bank whose money it is.
+BANK_PAYMENTS = (PaymentReceived, PaymentBooked)
 BANK_EVENTS: tuple[type[EventData], ...] = (PaymentReceived, PaymentBooked, PaymentReversed, DifferenceExplained)

@@ -8,6 +8,7 @@ Three kinds of vector are told apart by their members (SPEC.md section 11):
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.key import PublicKey
 from contracts.wire.record import Headers, Record
 from contracts.wire.signature import (
+    Signature,
     VerifiedRoots,
     check_proof,
     check_statement,
@@ -31,6 +33,10 @@ from contracts.wire.signature import (
 from contracts.wire.strict_json import read_object
 
 FORMAT = "tkahub-vectors/1"
+#: The code of what is no vector at all: the file's fault, so it is none of the exchange's refusal codes.
+VECTOR_MALFORMED = "vector_malformed"
+
+_IS_SEQUENCE = re.compile(r"[0-9]{20}").fullmatch
 
 Vector = Mapping[str, Any]
 Disposition = Literal["accepted", "duplicate", "refused", "deferred"]
@@ -72,20 +78,39 @@ def read_vectors(text: bytes) -> list[Vector]:
 
     A vector that names a registry is given its document and root key. Raises ValueError on any other file.
     """
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested deeper than any vector file") from None
     if isinstance(document, list):
         return document
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"neither an array of vectors nor an object of format {FORMAT}")
-    shared = {"root": document["root"], "registries": document["registries"]}
-    return [{**shared, **vector} for vector in document["vectors"]]
+    shared = {"root": document.get("root"), "registries": document.get("registries")}
+    vectors = document.get("vectors")
+    if not isinstance(vectors, list):
+        raise ValueError("no array of vectors")
+    return [{**shared, **vector} if isinstance(vector, dict) else vector for vector in vectors]
+
+
+def judge_each(vectors: list[Vector]) -> Iterator[Judgement]:
+    """Judge vectors one by one: what is no vector is refused as such, by its place if it has no name."""
+    for place, vector in enumerate(vectors, start=1):
+        try:
+            yield judge(vector)
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError):
+            name = vector.get("name") if isinstance(vector, dict) else None
+            name = name if isinstance(name, str) else f"vector {place}"
+            yield Judgement(name, "refuse", VECTOR_MALFORMED, "refused")
 
 
 def judge(vector: Vector) -> Judgement:
     """Judge one vector. Of several records or documents the last decides; those before it lead up to it.
 
-    Raises KeyError or ValueError if it is not a vector.
+    Raises LookupError, TypeError, AttributeError or ValueError if it is not a vector.
     """
+    if not isinstance(vector["name"], str):
+        raise TypeError("a vector's name is a text")
     if "records" in vector:
         return list(judge_records(vector))[-1]
     try:
@@ -105,20 +130,47 @@ def _bytes(text: str | None) -> bytes | None:
     return raw
 
 
-def _headers(pairs: list[list[str]]) -> Headers:
-    return tuple((name, content.encode("utf-8")) for name, content in pairs)
+def _headers(pairs: list[list[str | None]]) -> Headers:
+    """Read headers as a vector spells them: text, or null for a header without a value. Raises Refusal."""
+    return tuple((_header_text(name, "a name"), _header_bytes(content)) for name, content in pairs)
+
+
+def _header_text(text: object, what: str) -> str:
+    if not isinstance(text, str):
+        raise Refusal(Code.HEADER_INVALID, f"{what} is no text")
+    return text
+
+
+def _header_bytes(content: object) -> bytes | None:
+    if content is None:
+        return None
+    try:
+        return _header_text(content, "a value").encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refusal(Code.HEADER_INVALID, "a value holds a lone surrogate, which are no bytes") from None
 
 
 def _read_signed(vector: Vector) -> None:
     """Verify a signature and read the value strictly; its attributes are not looked at. Raises Refusal."""
-    key = PublicKey.from_jwk(vector["jwk"])
     value = _bytes(vector["value"])
+    key = PublicKey.from_jwk(vector["jwk"])
     if value is None:
         raise Refusal(Code.RECORD_TOMBSTONE)
     signature = verify_signature(value, _headers(vector["headers"]), {key.kid: key}.get, VerifiedRoots())
     event = read_object(value)
     check_typ(signature, event.get("type"))
-    check_statement(signature, event.get("source"), event.get("audience"))
+    _check_named(signature, event)
+
+
+def _check_named(signature: Signature, event: Mapping[str, Any]) -> None:
+    """Compare with a batch's statement the attributes that the value has, though null or malformed. Raises Refusal."""
+    said = signature.statement
+    if said is None:
+        return
+    sequence = event.get("sequence", f"{said.first:020d}")
+    readable = isinstance(sequence, str) and _IS_SEQUENCE(sequence)
+    source, audience = event.get("source", said.iss), event.get("audience", said.aud)
+    check_statement(signature, source, audience, int(sequence) if readable else -1)
 
 
 def _read_documents(vector: Vector) -> None:

@@ -45,7 +45,8 @@ def thumbprint(jwk: Mapping[str, object]) -> str:
 
 def _coordinate(jwk: Mapping[str, object], name: str) -> bytes:
     text = jwk.get(name)
-    raw = base64url.decode(text.encode("utf-8")) if isinstance(text, str) else None
+    # A lone surrogate in a text from elsewhere could not even be encoded.
+    raw = base64url.decode(text.encode("ascii")) if isinstance(text, str) and text.isascii() else None
     if raw is None or len(raw) != COORDINATE_BYTES:
         raise _invalid(f"jwk: {name} is not {COORDINATE_BYTES} bytes in canonical base64url")
     return raw

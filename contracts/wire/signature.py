@@ -381,14 +381,19 @@ def headers_of(jws: str, proof: str | None, others: Iterable[tuple[str, bytes]] 
     return (*signed, *others)
 
 
-def check_statement(signature: Signature, source: object, audience: object) -> None:
-    """Refuse a batch that was made for another source or audience than the event names; None is not compared.
+def check_statement(signature: Signature, source: object, audience: object, sequence: int) -> None:
+    """Refuse a batch that was made for another source or audience than the event names, or for other sequences.
 
-    Raises Refusal(batch_statement_invalid).
+    Gaps and overlaps of ranges are no reason to refuse. A message outside its own batch's range is another matter: the
+    signer itself says that no such message is in this batch. Raises Refusal(batch_statement_invalid).
     """
     said = signature.statement
-    if said is not None and (source not in (None, said.iss) or audience not in (None, said.aud)):
+    if said is None:
+        return
+    if source != said.iss or audience != said.aud:
         raise Refusal(Code.BATCH_STATEMENT_INVALID, "iss or aud is not the event's source or audience")
+    if not said.first <= sequence <= said.last:
+        raise Refusal(Code.BATCH_STATEMENT_INVALID, "the event's sequence is not within first to last")
 
 
 def check_proof(signature: Signature, carried: Carried, proof_required: bool) -> None:

@@ -1,12 +1,13 @@
 """fsck, case show and vectors run: looking without changing anything."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from contracts.rules.reasons import REASONS
-from contracts.vectors.run import judge, read_vectors
+from contracts.vectors.run import judge_each, read_vectors
 from hub import fsck as fsck_room
 from hub.commands.terminal import (
     FOUND_WRONG,
@@ -95,15 +96,16 @@ def run_vectors(
     """
     try:
         vectors = read_vectors(file.read_bytes())
-        judged = [(vector, judge(vector)) for vector in vectors]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         print_fault(f"The file cannot be read as vectors: {type(error).__name__}.")
         raise typer.Exit(WRONG_USE) from None
     differing = 0
-    for vector, found in judged:
-        print_json({"name": found.name, "verdict": found.verdict, "code": found.code})
-        expected = vector.get("expect", found.verdict), vector.get("code", found.code)
+    for vector, found in zip(vectors, judge_each(vectors), strict=True):
+        # In ASCII, since a name may hold what no terminal's encoding can.
+        typer.echo(json.dumps({"name": found.name, "verdict": found.verdict, "code": found.code}))
+        said = vector if isinstance(vector, dict) else {}
+        expected = said.get("expect", found.verdict), said.get("code", found.code)
         differing += expected != (found.verdict, found.code)
     if differing:
-        print_fault(f"{differing} of {len(judged)} vectors did not come out as they say.")
+        print_fault(f"{differing} of {len(vectors)} vectors did not come out as they say.")
         raise typer.Exit(FOUND_WRONG)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from tests.contracts import vector_events, vector_registries, vector_signatures
+from tests.contracts import vector_events, vector_hostile, vector_registries, vector_signatures
 from tests.contracts.vector_world import ROOT, Json
 
 VECTORS = Path(__file__).parents[2] / "contracts" / "vectors" / "exchange.json"
@@ -35,6 +35,13 @@ GROUPS = (
     vector_registries.keys,
     vector_registries.successors,
     vector_registries.deliveries,
+    vector_hostile.forged_signatures,
+    vector_hostile.hostile_headers,
+    vector_hostile.hostile_protected,
+    vector_hostile.hostile_statements,
+    vector_hostile.odd_trees,
+    vector_hostile.hostile_json,
+    vector_hostile.other_banks_money,
 )
 
 

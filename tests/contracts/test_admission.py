@@ -156,3 +156,13 @@ def test_garbage_in_the_signature_gets_a_verdict(jws: bytes, proof: bytes | None
     headers: list[tuple[str, bytes | None]] = [good.headers[0], ("jws", jws), ("jws-proof", proof)]
     record = good._replace(headers=tuple(headers))
     assert isinstance(admit(record, REGISTRY, VerifiedRoots()), Refused)
+
+
+def test_a_gateway_without_a_bank_code_speaks_for_banks_that_are_no_participants() -> None:
+    document = world.document()
+    world.party(document, "bri")["bank_code"] = None
+    registry = Registry.read(world.signed(document).encode(), ROOT.public)
+    for code, refused in (("014", None), ("002", None), ("008", Code.BANK_NOT_OWNED)):
+        content = world.value(1, world.payment(1, bank_code=code))
+        verdict = admit(record_of(content, world.single(content, KEYS["bri-1"])), registry, VerifiedRoots())
+        assert (verdict.code if isinstance(verdict, Refused) else None) == refused

@@ -261,7 +261,7 @@ def record(
 def _subject(content: bytes | None) -> str | None:
     try:
         found = json.loads(content or b"").get("subject")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return "820261124000001"
     return found if isinstance(found, str) else "820261124000001"
 

@@ -25,6 +25,7 @@ APPLICATION = "B.3/000017/PK.04.00/III/2026"
 CODE = "820260302000017"
 PERSON = {"name": "Taro Yamada", "birth_date": "1980-02-29", "nationality": "JPN", "passport": "L898902C36"}
 NONCE = encode(bytes(16))
+BANK_CODES = {"bri": "002", "mandiri": "008"}
 
 PERMITS = (
     "submitted", "deficiency_notified", "resubmitted", "completed", "feasibility_assessed", "worker_verified",
@@ -152,7 +153,8 @@ class Bank(Sender):
     def paid(self, code: str = CODE, amount: str = "1200.00", **others: Any) -> bytes:
         """Write a payment notification."""
         data = {
-            "bank_code": "002", "billing_code": code, "amount": amount, "currency": "USD",
+            "bank_code": BANK_CODES.get(self.participant, "002"),
+            "billing_code": code, "amount": amount, "currency": "USD",
             "payment_request_id": str(uuid.uuid4()), "paid_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         }  # fmt: skip
         return self.write("id.tka.bank.payment.received.v1", data | others, code)
@@ -160,7 +162,8 @@ class Bank(Sender):
     def booked(self, name: str = "booked", code: str | None = CODE, **others: Any) -> bytes:
         """Write a statement's entry, or its reversal."""
         data = {
-            "bank_code": "002", "billing_code": code, "amount": "1200.00", "currency": "USD",
+            "bank_code": BANK_CODES.get(self.participant, "002"),
+            "billing_code": code, "amount": "1200.00", "currency": "USD",
             "booked_on": "2026-03-03", "account": "0206-01-000001-30-1", "notification_id": str(uuid.uuid4()),
             "entry": 0, "content_sha256": "0f" * 32,
         }  # fmt: skip
@@ -213,7 +216,7 @@ class Exchange:
                 {
                     "id": sender.participant,
                     "kind": kinds[sender.participant],
-                    "bank_code": {"bri": "002", "mandiri": "008"}.get(sender.participant),
+                    "bank_code": BANK_CODES.get(sender.participant),
                     "sources": [sender.source],
                     "keys": [_key(key) for key in sender.registered],
                     "publishes": list(said[sender.participant]),
