@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.errors import Code, Refusal, RegistryError
+from contracts.log.checkpoint import Policy
+from contracts.log.fault import Unproven
+from contracts.log.note import VerifierKey
 from contracts.wire import base64url
 from contracts.wire.instant import read_instant
 from contracts.wire.key import PrivateKey, PublicKey
@@ -24,6 +27,8 @@ FORMAT = "tkahub-registry/1"
 TYP_REGISTRY = "tkahub-registry+jws"
 DOCUMENT_BYTES_MAX = 4 * 1024 * 1024
 PARTITIONS_MAX = 1024
+LOG_KEYS_MAX = 16
+WITNESSES_MAX = 16
 RECOMMENDATIONS = "recommendations"
 
 Kind = Literal["ministry", "bank", "immigration", "oversight", "labour_office", "hub"]
@@ -71,6 +76,7 @@ class Limits(_Part):
     unmatched_s: Positive
     heartbeat_s: Positive
     booking_days: Annotated[int, Field(ge=1, le=30)] = 2
+    witness_grace_s: Positive = 3_600
 
 
 class _Key(_Part):
@@ -129,6 +135,9 @@ class _Document(_Part):
     version: Positive
     issued_at: Instant
     log_origin: Origin
+    log_keys: list[str] = Field(default_factory=list, max_length=LOG_KEYS_MAX)
+    witnesses: list[str] = Field(default_factory=list, max_length=WITNESSES_MAX)
+    witness_quorum: Annotated[int, Field(ge=0, le=WITNESSES_MAX)] = 0
     proof_required: bool
     limits: Limits
     topics: dict[Topic, Annotated[int, Field(ge=1, le=PARTITIONS_MAX)]]
@@ -172,6 +181,7 @@ class Registry:
     version: int
     issued_at: datetime
     log_origin: str
+    log: Policy
     proof_required: bool
     limits: Limits
     topics: Mapping[str, int]
@@ -262,6 +272,10 @@ def _registry_of(payload: Mapping[str, Any]) -> Registry:
     keys = {key.kid: (party, key) for party in participants for key in party.keys}
     if len(keys) != sum(len(party.keys) for party in participants):
         raise RegistryError(Code.REGISTRY_KEY_INVALID, "one key stands twice")
+    log = _log_policy_of(document)
+    spoken_for = {key.public.jwk["x"] for _, key in keys.values()}
+    if any(base64url.encode(key.public) in spoken_for for key in (*log.log_keys, *log.witnesses)):
+        raise RegistryError(Code.REGISTRY_KEY_INVALID, "a key of a participant is the log's or a witness's too")
     subscribers: dict[str, list[tuple[Participant, Subscription]]] = {}
     for party in participants:
         _require_unique(f"subscriptions of {party.id}", (subscription.type for subscription in party.subscribes))
@@ -272,6 +286,7 @@ def _registry_of(payload: Mapping[str, Any]) -> Registry:
         version=document.version,
         issued_at=read_instant(document.issued_at),
         log_origin=document.log_origin,
+        log=log,
         proof_required=document.proof_required,
         limits=document.limits,
         topics=MappingProxyType(dict(document.topics)),
@@ -283,6 +298,20 @@ def _registry_of(payload: Mapping[str, Any]) -> Registry:
         _owners={source: party for party in participants for source in party.sources},
         _subscribers={event_type: tuple(found) for event_type, found in subscribers.items()},
     )
+
+
+def _log_policy_of(document: _Document) -> Policy:
+    """Read whom to believe about the evidence log. Raises RegistryError."""
+    _require_unique("log keys", document.log_keys)
+    try:
+        log_keys = tuple(map(VerifierKey.read, document.log_keys))
+        witnesses = tuple(map(VerifierKey.read, document.witnesses))
+        policy = Policy(document.log_origin, log_keys, witnesses, document.witness_quorum)
+    except (Unproven, ValueError) as error:
+        raise _malformed(f"log_keys, witnesses, witness_quorum: {error}") from None
+    if any(key.name != document.log_origin for key in log_keys):
+        raise _malformed("log_keys: a key's name is not the log's origin")
+    return policy
 
 
 def _require_unique(what: str, names: Iterable[object]) -> None:
@@ -323,7 +352,7 @@ def check_successor(old: Registry, new: Registry) -> None:
     """Refuse a document that may not follow the one in force.
 
     The version rises, environment and log origin stay, and history is only added to: no participant or key is gone,
-    no key changes hands or use, no revocation is taken back or put off, no contract or rule set is gone or changed. A
+    no key changes hands or use, no revocation is taken back or put off, no contract, rule set or log key is gone. A
     topic never loses partitions; `recommendations` keeps its number for life, since it is compacted by key.
 
     Raises RegistryError (registry_rollback, registry_history_lost).
@@ -342,6 +371,8 @@ def check_successor(old: Registry, new: Registry) -> None:
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a rule set is gone or changed without a new version")
     if not old.contracts.items() <= new.contracts.items():
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a contract is gone or changed without a new version")
+    if not set(old.log.log_keys) <= set(new.log.log_keys):
+        raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a key of the log, under which older proofs verify")
     for topic, partitions in old.topics.items():
         kept = new.topics.get(topic, 0)
         if kept < partitions or (topic == RECOMMENDATIONS and kept != partitions):

@@ -13,6 +13,9 @@ from datetime import datetime
 from contracts.errors import Code, Refusal
 from contracts.events import read_event
 from contracts.events.event import EventData
+from contracts.log import entry
+from contracts.log.fault import Unproven
+from contracts.log.proof import check_proof
 from contracts.registry import RECOMMENDATIONS, Participant, Registry
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.record import Headers
@@ -93,16 +96,23 @@ def _verify(item: StreamItem, registry: Registry, roots: VerifiedRoots, now: dat
         _check_home(item, envelope, registry)
     elif envelope.audience != f"{registry.environment}/from.{signer.id}":
         raise Refusal(Code.AUDIENCE_WRONG)
-    if signature.typ == TYP_RECOMMENDATION and registry.proof_required and not _has_proof(item):
-        raise Refusal(Code.PROOF_MISSING)
     event = read_event(envelope.type, envelope.data, envelope.subject)
+    if signature.typ == TYP_RECOMMENDATION and registry.proof_required:
+        _check_proof(item, envelope, registry, now)
     return Delivered(
         item.topic, item.partition, item.seq, signer.id, envelope, event, signature, item.value, item.headers
     )
 
 
-def _has_proof(item: StreamItem) -> bool:
-    return read_headers(item.headers).tlog_proof is not None
+def _check_proof(item: StreamItem, envelope: Envelope, registry: Registry, now: datetime | None) -> None:
+    """A recommendation counts only if it is in the evidence log that the registry names."""
+    proof = read_headers(item.headers).tlog_proof
+    if proof is None:
+        raise Refusal(Code.PROOF_MISSING)
+    try:
+        check_proof(proof, entry.recommendation_of(envelope), registry.log, now=now)
+    except Unproven as error:
+        raise Refusal(Code.PROOF_INVALID, str(error)) from None
 
 
 def _check_signer(signature: Signature, envelope: Envelope, registry: Registry, now: datetime | None) -> Participant:

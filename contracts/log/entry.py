@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from contracts.errors import Code
 from contracts.wire import base64url
+from contracts.wire.envelope import Envelope
 from contracts.wire.instant import write_instant
 
 ENTRY_BYTES_MAX = 65_535
@@ -88,6 +89,20 @@ def recommendation(*, id: str, case: str, number: str, revision: int, state: str
         revision=revision,
         state=state,
         sha256=base64url.encode(digest),
+    )
+
+
+def recommendation_of(envelope: Envelope) -> bytes:
+    """Write the entry of a recommendation as its recipient holds it: what the hub must have written.
+
+    Raises ValueError if the event's data are not a recommendation's.
+    """
+    data = envelope.data
+    number, revision, state = data.get("number"), data.get("revision"), data.get("state")
+    if not isinstance(number, str) or not isinstance(revision, int) or not isinstance(state, str):
+        raise ValueError("no recommendation")
+    return recommendation(
+        id=envelope.id, case=envelope.subject, number=number, revision=revision, state=state, digest=envelope.digest
     )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,15 @@ from joserfc.jwk import ECKey, OKPKey
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from connectors.link.fact import Author, NewEvent
+from contracts import merkle
 from contracts.events import EVENTS
+from contracts.log import entry
+from contracts.log.checkpoint import Checkpoint, sign_checkpoint
+from contracts.log.note import Kind, VerifierKey
+from contracts.log.proof import Proof
 from contracts.registry import Registry, write_registry
 from contracts.wire import base64url
-from contracts.wire.envelope import write_envelope
+from contracts.wire.envelope import read_envelope, write_envelope
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from contracts.wire.record import Headers
@@ -27,6 +32,7 @@ from contracts.wire.signature import TYP_EVENT, TYP_RECOMMENDATION, headers_of, 
 from tests.contracts.samples import CODE, SAMPLES
 
 ENVIRONMENT = "demo"
+LOG_ORIGIN = "hub.example/demo"
 BRI_SOURCE = "https://bri.example/tka"
 MINISTRY_SOURCE = "https://ministry.example/tka"
 IMMIGRATION_SOURCE = "https://immigration.example/tka"
@@ -71,6 +77,7 @@ class World:
     api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
     ministry_api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     immigration_api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
+    log: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     revoked: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     proof_required: bool = False
@@ -116,7 +123,8 @@ class World:
             "environment": ENVIRONMENT,
             "version": version,
             "issued_at": write_instant(self.now),
-            "log_origin": "hub.example/demo",
+            "log_origin": LOG_ORIGIN,
+            "log_keys": [VerifierKey.of(LOG_ORIGIN, Kind.ED25519, self.log.public).write()],
             "proof_required": self.proof_required,
             "limits": LIMITS,
             "topics": {
@@ -169,6 +177,15 @@ class World:
         typ = TYP_RECOMMENDATION if ".recommendation." in event and source == HUB_SOURCE else TYP_EVENT
         headers = headers_of(sign_single(value, signer, typ), None, [("hub-seq", b"%d" % hub_seq), *extra])
         return Item(hub_seq, str(attributes["subject"]), value, headers)
+
+    def proved(self, item: Item) -> Item:
+        """The recommendation `item`, with the proof that it is the second of the log's three entries."""
+        assert item.value is not None
+        leaf = merkle.leaf_hash(entry.recommendation_of(read_envelope(item.value)))
+        leaves = [bytes(32), leaf, bytes(32)]
+        signed = sign_checkpoint(Checkpoint(LOG_ORIGIN, 3, merkle.root(leaves)), self.log).write()
+        proof = Proof(1, tuple(merkle.inclusion_path(leaves, 1)), signed).write()
+        return replace(item, headers=(*item.headers, ("tlog-proof", proof)))
 
     def heartbeat(self, topic: str, seq: int, *, registry_version: int = 1, **changes: Any) -> Item:
         """A heartbeat of the hub."""

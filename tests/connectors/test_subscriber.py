@@ -303,28 +303,36 @@ async def test_forward_of_a_revoked_key_needs_the_archive(
             assert bench.got == []
 
 
-@pytest.mark.parametrize(("proof_required", "proof"), [(False, False), (True, True), (True, False)])
+@pytest.mark.parametrize(
+    ("proof_required", "proof", "stopped"),
+    [
+        (False, "none", None),
+        (True, "good", None),
+        (True, "none", "proof_missing"),
+        (True, "another's", "proof_invalid: inclusion_invalid"),
+        (True, "another log's", "proof_invalid: log_signature_missing"),
+    ],
+)
 async def test_recommendation_comes_from_its_home(
-    tmp_path: Path, broker: Broker, peer: HubPeer, proof_required: bool, proof: bool
+    tmp_path: Path, broker: Broker, peer: HubPeer, proof_required: bool, proof: str, stopped: str | None
 ) -> None:
     world = peer.world
     world.proof_required = proof_required
     peer.registry = world.signed(1)
-    headers = [("tlog-proof", b"c2sp.org/tlog-proof@v1\n")] if proof else []
-    item = world.word(
-        TOPIC,
-        17,
-        ISSUED,
-        SAMPLES[ISSUED],
-        subject=APPLICATION,
-        audience="demo/recommendations/3",
-        hub_seq=1,
-        headers=headers,
-    )
+    place = {"subject": APPLICATION, "audience": "demo/recommendations/3", "hub_seq": 1}
+    item = world.word(TOPIC, 17, ISSUED, SAMPLES[ISSUED], **place)
+    if proof == "good":
+        item = world.proved(item)
+    elif proof == "another's":
+        other = world.proved(world.word(TOPIC, 18, ISSUED, SAMPLES[ISSUED], **place))
+        item = replace(item, headers=(*item.headers, other.headers[-1]))
+    elif proof == "another log's":
+        world.log = PrivateKey.generate("Ed25519")
+        item = world.proved(item)
     async with reading(tmp_path, broker, peer) as bench:
         await bench.send(item)
-        if proof_required and not proof:
-            assert "proof_missing" in await bench.stopped()
+        if stopped is not None:
+            assert stopped in await bench.stopped()
             assert bench.got == []
         else:
             await bench.at(1)

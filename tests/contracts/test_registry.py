@@ -3,15 +3,19 @@
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import Code, Refusal, RegistryError
+from contracts.log.note import Kind, VerifierKey
 from contracts.registry import Registry, check_successor, write_registry
+from contracts.wire.key import PrivateKey
 from tests.contracts import vector_world as world
 from tests.contracts.vector_world import KEYS, NOW, ROOT
 
 SIGNED = world.signed(world.document()).encode()
+LOG, WITNESS = (PrivateKey(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in (1, 2))
 REGISTRY = Registry.read(SIGNED, ROOT.public)
 
 
@@ -72,6 +76,51 @@ def test_one_changed_byte_is_never_read(place: int, change: int) -> None:
 def test_garbage_is_refused(document: bytes) -> None:
     with pytest.raises(Refusal):
         Registry.read(document, ROOT.public)
+
+
+def _with_log(**others: object) -> dict[str, object]:
+    document = world.document() | {
+        "log_keys": [VerifierKey.of("hub.example/demo", Kind.ED25519, LOG.public).write()],
+        "witnesses": [VerifierKey.of("witness.example/w1", Kind.COSIGNATURE_V1, WITNESS.public).write()],
+        "witness_quorum": 1,
+    }
+    return document | others
+
+
+def test_it_says_whom_to_believe_about_the_log() -> None:
+    log = Registry.read(write_registry(_with_log(), ROOT), ROOT.public).log
+    assert [key.name for key in (*log.log_keys, *log.witnesses)] == ["hub.example/demo", "witness.example/w1"]
+    assert log.quorum == 1
+    assert (REGISTRY.log.origin, REGISTRY.log.log_keys, REGISTRY.log.quorum) == ("hub.example/demo", (), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"log_keys": ["hub.example/demo+00000000+AAAA"]}, Code.REGISTRY_MALFORMED),
+        ({"log_keys": _with_log()["witnesses"]}, Code.REGISTRY_MALFORMED),
+        ({"witnesses": _with_log()["log_keys"]}, Code.REGISTRY_MALFORMED),
+        ({"witness_quorum": 2}, Code.REGISTRY_MALFORMED),
+        ({"log_keys": [VerifierKey.of("hub.example", Kind.ED25519, LOG.public).write()]}, Code.REGISTRY_MALFORMED),
+        (
+            {"log_keys": [VerifierKey.of("hub.example/demo", Kind.ED25519, KEYS["bri-1"].public).write()]},
+            Code.REGISTRY_KEY_INVALID,
+        ),
+    ],
+)
+def test_keys_of_the_log_that_could_not_be_believed_are_refused(changes: dict[str, object], code: Code) -> None:
+    with pytest.raises(RegistryError) as caught:
+        write_registry(_with_log(**changes), ROOT)
+    assert caught.value.code == code
+
+
+def test_a_key_of_the_log_stays_and_a_witness_may_change() -> None:
+    old = Registry.read(write_registry(_with_log(), ROOT), ROOT.public)
+    without = _with_log(version=8, witnesses=[], witness_quorum=0)
+    check_successor(old, Registry.read(write_registry(without, ROOT), ROOT.public))
+    with pytest.raises(RegistryError) as caught:
+        check_successor(old, Registry.read(write_registry(without | {"log_keys": []}, ROOT), ROOT.public))
+    assert caught.value.code == Code.REGISTRY_HISTORY_LOST
 
 
 def test_a_successor_adds() -> None:
