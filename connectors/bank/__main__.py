@@ -89,14 +89,15 @@ def check_signatures(file: _File) -> None:
     """
     try:
         vectors = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         _stop(f"{file} cannot be read as JSON: {type(error).__name__}.")
-    if not isinstance(vectors, list) or not all(isinstance(vector, dict) for vector in vectors):
+    if not isinstance(vectors, list):
         _stop(f"{file} is not a JSON list of vectors.")
     as_said = True
     for vector in vectors:
         verdict = snap.judge_vector(vector)
-        as_said = as_said and vector.get("verifies", verdict.verifies) is verdict.verifies
+        said = vector.get("verifies", verdict.verifies) if isinstance(vector, dict) else False
+        as_said = as_said and said is verdict.verifies
         _print({"id": verdict.id, "verifies": verdict.verifies, "reason": verdict.reason})
     raise typer.Exit(EXIT_OK if as_said else EXIT_WRONG)
 
@@ -139,7 +140,8 @@ def _lines(transactions: Iterator[Transaction]) -> Iterator[dict[str, Any]]:
 
 
 def _print(line: dict[str, Any]) -> None:
-    print(json.dumps(line, ensure_ascii=False))
+    # In ASCII, since no terminal's encoding can write everything that a file may hold.
+    print(json.dumps(line))
 
 
 def _stop(sentence: str) -> NoReturn:

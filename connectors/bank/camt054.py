@@ -45,7 +45,7 @@ _PAGE = re.compile(r"[0-9]{1,5}")
 _PROLOG = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(?:<\?.*?\?>|<!--.*?-->|[ \t\r\n]+)*", re.DOTALL)
 _ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)(?=[\s/>])")
 _ENCODING = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-_END = re.compile(rb"</(?:[A-Za-z_][\w.-]*:)?Document\s*>(?:\s|<!--.*?-->)*$", re.DOTALL)
+_END = re.compile(rb"</(?:[A-Za-z_][\w.-]*:)?Document\s*>")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODINGS = frozenset(("utf-8", "utf-16", "utf-16-le", "utf-16-be", "ascii", "iso8859-1", "iso8859-15", "cp1252"))
 #: libxml2's error numbers: XML_ERR_UNKNOWN_ENCODING, _UNSUPPORTED_ENCODING, _ENCODING_NAME, _INVALID_ENCODING.
@@ -89,7 +89,7 @@ def _check_prolog(source: BinaryIO) -> None:
     An entity could otherwise be expanded before the first element tells that there is a document type.
     """
     head = source.read(PROLOG_BYTES_MAX)
-    if not head.strip():
+    if not head.removeprefix(codecs.BOM_UTF8).strip():
         raise StatementRefused("empty")
     wide = head[:2] in _WIDE_MARKS
     if (b"\0" in head[:4] and not wide) or b"\0\0" in head[:4]:
@@ -130,10 +130,10 @@ def _syntax_reason(source: BinaryIO, code: int) -> str:
 
 
 def _is_cut_off(source: BinaryIO) -> bool:
-    """Tell whether the file's last words are anything but the end of the root element."""
+    """Tell whether the end of the root element is not among the file's last words, whatever may follow it."""
     size = source.seek(0, 2)
     source.seek(max(0, size - TAIL_BYTES))
-    tail = source.read(TAIL_BYTES).replace(b"\0", b"").rstrip()
+    tail = source.read(TAIL_BYTES).replace(b"\0", b"")
     return _END.search(tail) is None
 
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 from connectors.bank.snap import JAKARTA
@@ -52,7 +52,7 @@ REFUSED_REASONS: Final = {
 _AMOUNT = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,5}))?")
 _DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
 _DATE_TIME = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,32})?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
 _IDENTIFIER = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _BILLING_CODE = re.compile(r"[0-9]{15}")
@@ -331,9 +331,11 @@ def read_date_time(written: str) -> datetime | None:
     match = _DATE_TIME.fullmatch(written)
     if match is None:
         return None
+    local, midnight = match[1], match[1].endswith("T24:00:00")
     try:
-        moment = datetime.fromisoformat(match[1] + (match[2] or "+07:00"))
-        return moment.astimezone(JAKARTA)
+        # XML Schema knows the end of a day as well as the beginning of the next; Python knows only the latter.
+        moment = datetime.fromisoformat((f"{local[:-8]}00:00:00" if midnight else local) + (match[2] or "+07:00"))
+        return (moment + timedelta(days=midnight)).astimezone(JAKARTA)
     except (ValueError, OverflowError):
         return None
 

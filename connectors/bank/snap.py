@@ -165,12 +165,14 @@ class SignatureVerdict:
 VERIFIES = "the signature is the one the key makes over exactly this text"
 
 
-def judge_vector(vector: Mapping[str, Any]) -> SignatureVerdict:
+def judge_vector(vector: object) -> SignatureVerdict:
     """Judge one signature vector; whether its timestamp is fresh is not asked.
 
     `kind` is service_symmetric (method, path, access_token, body, secret), service_asymmetric (method, path, body,
     public_key_pem) or token_asymmetric (client_key, public_key_pem); each has id, timestamp and signature.
     """
+    if not isinstance(vector, Mapping):
+        return SignatureVerdict("", False, "the vector is not an object")
     name = str(vector.get("id", ""))
     wrong = [field for field, value in vector.items() if field in _TEXT_FIELDS and not isinstance(value, str)]
     if wrong:

@@ -40,11 +40,28 @@ def test_check_signatures_tells_a_vector_that_did_not_come_out_as_it_says(tmp_pa
     vectors[0]["verifies"] = False
     (tmp_path / "vectors.json").write_text(json.dumps(vectors))
     assert command("check-signatures", tmp_path / "vectors.json").returncode == 1
-    for text in ("{", "{}", "[1]"):
+    for text in ("{", "{}", "[" * 100_000):
         (tmp_path / "vectors.json").write_text(text)
         done = command("check-signatures", tmp_path / "vectors.json")
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_check_signatures_judges_on_after_what_is_no_vector(tmp_path: Path) -> None:
+    good = json.loads((DATA / "snap_signatures.json").read_bytes())[0]
+    assert good["verifies"] is True
+    wrong = [None, 5, [], {}, good | {"id": "\ud800", "body": "\ud800"}, good | {"id": 7, "secret": None}]
+    (tmp_path / "vectors.json").write_text(json.dumps([*wrong, good]))
+    done = command("check-signatures", tmp_path / "vectors.json", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert [line["verifies"] for line in lines(done)] == [False] * len(wrong) + [True]
+    assert all(line["reason"] for line in lines(done))
+
+
+def test_read_statement_prints_in_any_encoding(tmp_path: Path) -> None:
+    (tmp_path / "day.xml").write_text(statement(entry(detail(refs(free=["Ren\u00e9 \U0001f600"])))), encoding="utf-8")
+    done = command("read-statement", tmp_path / "day.xml", PYTHONIOENCODING="ascii")
+    assert lines(done)[1]["references"] == ["Ren\u00e9 \U0001f600"]
 
 
 def test_read_statement_prints_the_file_and_then_each_transaction(tmp_path: Path) -> None:
