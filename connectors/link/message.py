@@ -4,6 +4,7 @@ import hashlib
 import json
 import uuid
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from connectors.link.fact import NATIVE_KEY_LENGTH_MAX, Author, NewEvent
 from contracts.errors import Code, Refusal
@@ -14,7 +15,12 @@ from contracts.wire.instant import write_instant
 
 def event_id_of(source: str, native_key: str) -> str:
     """Return the event id of a native fact: the same fact has the same id, whoever asks and however often."""
-    return str(uuid.uuid5(uuid.uuid5(uuid.NAMESPACE_URL, source), native_key))
+    return str(uuid.uuid5(_namespace_of(source), native_key))
+
+
+@lru_cache
+def _namespace_of(source: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.NAMESPACE_URL, source)
 
 
 def audience_of(author: Author) -> str:

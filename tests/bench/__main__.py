@@ -1,4 +1,4 @@
-"""Measure the hub: rates, parts, floor, latency, growth. Results go to build/bench/*.json and to the terminal.
+"""Measure the hub (rates, parts, floor, latency, growth) and the agencies. Results: build/bench/*.json, the terminal.
 
 python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
 python -m tests.bench --messages 100000     shorter, with the last section smaller
@@ -28,6 +28,7 @@ from devstack.postgres import DURABLE
 from devstack.processes import StackError
 from devstack.stack import Stack, start_stack
 from tests.bench import report
+from tests.bench.agencies import measure_agencies
 from tests.bench.figures import Span, Stopwatch, find_percentile, join, write_figures
 from tests.bench.floor import Floor, collect, set_mark
 from tests.bench.installation import BenchFailed, Installation, install
@@ -207,6 +208,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with start_stack(jvm=SHORT_JVM if size.messages < RATED_MESSAGES_MAX else LONG_JVM) as stack:
             asyncio.run(measure(stack, console, size, folder))
+            asyncio.run(measure_agencies(console, stack.postgres, folder, small=size.messages <= SMALL_MESSAGES))
     except (StackError, BenchFailed) as error:
         console.print(f"[red]{error}[/red]")
         return 1

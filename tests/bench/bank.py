@@ -1,66 +1,48 @@
-"""A bank's figures: SNAP notifications answered after the durable write, and camt.054 files taken into the spool.
+"""SNAP's figures: notifications over HTTP, each answered 2002500 only once it is on disk in the spool.
 
     python -m tests.bench.bank [--small]
 
-The door is a process of its own; its client is lean: calls are signed before the clock starts, and go over kept
-connections as bytes. Memory is that of a process which does nothing but read.
+The door is a process of its own. Its client is lean: calls are signed before the clock starts, and go as bytes over
+kept connections, on each of which the next call is sent when the last was answered. So the rate is the most that the
+door gives, and the latencies are those at that rate.
 """
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from prometheus_client import CollectorRegistry
-
-from connectors.bank.statements import StatementFolder, count_statements
-from connectors.link.fact import Author
-from connectors.link.spool import Spool
 from contracts.wire.key import PrivateKey
-from tests.bench.figures import find_percentile
+from tests.bench.figures import Stopwatch, find_percentile
+from tests.bench.meter import Meter
 from tests.connectors.snap_caller import PATH, SECRET, TOKEN_PATH, Caller, bank_key, payment, public_pem, write
-from tests.connectors.statement_files import amount, detail, entry, notification, refs
 
 ROOT = Path(__file__).parents[2]
-AUTHOR = Author("bri", "https://bri.example/tka", "demo")
-NOTIFICATIONS_PER_S_MIN = 500
-NOTIFICATIONS_P99_MS_MAX = 100
-STATEMENT_S_MAX = 5.0
-STATEMENT_MIB_MAX = 150
+KINDS = ("asymmetric", "symmetric")
+CALLS = 10_000
+CALLS_SMALL = 200
 CONNECTIONS = 24
-CODE = "820260401000017"
-# The class is imported, so that what is measured is the reader and not the interpreter's start.
-READER = """
-import resource, sys
-from connectors.bank.statements import judge_statement
-with open(sys.argv[1], "rb") as source:
-    judged = judge_statement(source)
-print(judged.transactions, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
+GRANT = b'{"grantType":"client_credentials"}'
+TAKEN = b'"2002500"'
 
 
 def run(small: bool) -> dict[str, Any]:
-    """Measure everything; `small` only sees whether it works."""
-    calls, entries, many = (200, 500, 2_000) if small else (10_000, 10_000, 100_000)
-    figures: dict[str, Any] = {
-        f"snap_{kind}": asyncio.run(measure_notifications(kind, calls)) for kind in ("asymmetric", "symmetric")
-    }
-    return {**figures, "camt": asyncio.run(measure_statement(entries)), "camt_memory": measure_memory(many)}
-
-
-# --- SNAP ------------------------------------------------------------------------------------------------------------
+    """Measure both kinds of signature; `small` only sees whether it works."""
+    calls = CALLS_SMALL if small else CALLS
+    return {f"snap_{kind}": asyncio.run(measure_notifications(kind, calls)) for kind in KINDS}
 
 
 @contextmanager
-def door_process(folder: Path, kind: str) -> Iterator[tuple[str, int]]:
-    """Run a door on a spool in `folder`; give its address."""
+def door_process(folder: Path, kind: str) -> Iterator[tuple[int, tuple[str, int]]]:
+    """Run a door on a spool in `folder`; give its process id and its address."""
     (folder / "key.pem").write_bytes(public_pem(bank_key(1)))
     (folder / "secret").write_text(SECRET)
     (folder / "connector.pem").write_bytes(PrivateKey.generate("Ed25519").to_pem())
@@ -71,7 +53,7 @@ def door_process(folder: Path, kind: str) -> Iterator[tuple[str, int]]:
         try:
             assert process.stdout is not None
             host, _, port = process.stdout.readline().strip().removeprefix("http://").rpartition(":")
-            yield host, int(port)
+            yield process.pid, (host, int(port))
         finally:
             process.terminate()
 
@@ -84,7 +66,8 @@ class Connection:
         self._writer = writer
 
     @classmethod
-    async def open(cls, address: tuple[str, int]) -> "Connection":
+    async def open(cls, address: tuple[str, int]) -> Self:
+        """Connect."""
         return cls(*await asyncio.open_connection(*address))
 
     async def exchange(self, sent: bytes) -> bytes:
@@ -94,92 +77,63 @@ class Connection:
         return await self._reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
 
     def close(self) -> None:
+        """Hang up."""
         self._writer.close()
 
 
 def write_call(path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """Return a call as it goes over the wire."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"POST {path} HTTP/1.1\r\nHost: hub.example\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def measure_notifications(kind: str, calls: int) -> dict[str, float]:
-    """Return how many notifications a second are answered 2002500, and how long one takes."""
-    with tempfile.TemporaryDirectory() as name, door_process(Path(name), kind) as address:
-        bank = Caller(secret=SECRET if kind == "symmetric" else None)
+async def sign_calls(address: tuple[str, int], kind: str, calls: int) -> list[bytes]:
+    """Return so many signed notifications, each of another payment."""
+    bank = Caller(secret=SECRET if kind == "symmetric" else None)
+    connection = await Connection.open(address)
+    answer = await connection.exchange(write_call(TOKEN_PATH, bank.token_headers(datetime.now(UTC)), GRANT))
+    connection.close()
+    bank.token = json.loads(answer)["accessToken"]
+    bodies = [write(payment(paymentRequestId=f"A-{number}")) for number in range(calls)]
+    return [write_call(PATH, bank.headers(body, datetime.now(UTC), str(n)), body) for n, body in enumerate(bodies)]
+
+
+async def measure_notifications(kind: str, calls: int) -> dict[str, Any]:
+    """Return how many notifications a second are answered 2002500, how long one takes, and the CPU time of both ends.
+
+    Raises AssertionError if one was answered anything else.
+    """
+    with tempfile.TemporaryDirectory() as name, door_process(Path(name), kind) as (door, address):
+        signed = await sign_calls(address, kind, calls)
+        # Only now, since the door ends a connection that says nothing for some seconds.
         connections = [await Connection.open(address) for _ in range(CONNECTIONS)]
-        grant = b'{"grantType":"client_credentials"}'
-        answer = await connections[0].exchange(write_call(TOKEN_PATH, bank.token_headers(datetime.now(UTC)), grant))
-        bank.token = json.loads(answer)["accessToken"]
-        bodies = [write(payment(paymentRequestId=f"A-{number}")) for number in range(calls)]
-        signed = iter(
-            [write_call(PATH, bank.headers(body, datetime.now(UTC), str(n)), body) for n, body in enumerate(bodies)]
-        )
-        taken_s: list[float] = []
-
-        async def post(connection: Connection) -> None:
-            for call in signed:
-                began = time.perf_counter()
-                answered = await connection.exchange(call)
-                taken_s.append(time.perf_counter() - began)
-                assert b'"2002500"' in answered
-
-        began = time.perf_counter()
-        await asyncio.gather(*(post(connection) for connection in connections))
-        lasted_s = time.perf_counter() - began
+        meter = Meter()
+        meter.add("door", door)
+        meter.add("client", os.getpid(), with_children=False)
+        watch = Stopwatch(meter.cpu_s())
+        taken_s = await send(connections, signed)
+        span = watch.stop(calls, meter.cpu_s())
         for connection in connections:
             connection.close()
     shares = {"p50_ms": 0.5, "p99_ms": 0.99}
     found = {name: find_percentile(taken_s, share) * 1_000 for name, share in shares.items()}
-    return {"notifications": calls, "per_second": calls / lasted_s, **found}
+    return {"notifications": calls, "per_second": span.per_second, **found, "cpu_us": span.costs_us()}
 
 
-# --- camt.054 --------------------------------------------------------------------------------------------------------
+async def send(connections: Sequence[Connection], signed: Sequence[bytes]) -> list[float]:
+    """Send all calls, each over the next free connection; return how long each took in seconds."""
+    left, taken_s = iter(signed), []
 
-
-def write_statement(file: Path, entries: int) -> None:
-    """Write a statement of so many entries, each another payment."""
-    with file.open("w") as into:
-        whole = notification("SPLIT", name="BENCH")
-        before, after = whole.split("SPLIT")
-        into.write('<?xml version="1.0" encoding="UTF-8"?>\n')
-        into.write('<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.054.001.08"><BkToCstmrDbtCdtNtfctn>')
-        into.write("<GrpHdr><MsgId>M</MsgId><CreDtTm>2026-04-01T23:30:00+07:00</CreDtTm></GrpHdr>" + before)
-        for number in range(entries):
-            one = detail(refs(ref=[CODE], end=f"E{number}", bank=f"R{number}"), money=amount("1200.00"), sign="CRDT")
-            into.write(entry(one))
-        into.write(f"{after}</BkToCstmrDbtCdtNtfctn></Document>\n")
-
-
-async def measure_statement(entries: int) -> dict[str, float]:
-    """Return how long a file takes from its arrival to its last entry on disk in the spool."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "statements"
-        folder.mkdir()
-        write_statement(folder / "day.xml", entries)
-        files = count_statements(CollectorRegistry())
-        async with (
-            Spool.open(Path(name) / "spool.sqlite", AUTHOR) as spool,
-            StatementFolder.open(folder, spool, "002", Path(name), files) as statements,
-        ):
+    async def post(connection: Connection) -> None:
+        for call in left:
             began = time.perf_counter()
-            assert await statements.scan() == 1
-            lasted_s = time.perf_counter() - began
-            assert (await spool.status()).last_sequence == entries
-    return {"entries": entries, "seconds": lasted_s, "per_second": entries / lasted_s}
+            answered = await connection.exchange(call)
+            taken_s.append(time.perf_counter() - began)
+            assert TAKEN in answered, answered
 
-
-def measure_memory(entries: int) -> dict[str, float]:
-    """Return the memory of a process that reads one large file to its end."""
-    with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "large.xml"
-        write_statement(file, entries)
-        done = subprocess.run(
-            [sys.executable, "-c", READER, str(file)], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-    transactions, kib = map(int, done.stdout.split())
-    assert transactions == entries
-    return {"entries": entries, "resident_mib": kib / 1024}
+    await asyncio.gather(*(post(connection) for connection in connections))
+    return taken_s
 
 
 if __name__ == "__main__":
-    print(json.dumps(run("--small" in sys.argv), indent=1))
+    print(json.dumps(run("--small" in sys.argv[1:])))

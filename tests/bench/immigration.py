@@ -2,13 +2,15 @@
 
     python -m tests.bench.immigration [--small]
 
-The client is a process of its own that sends bytes over kept connections and reads until it has the answer.
+The client is a process of its own that sends bytes over kept connections and reads until it has the answer; on each
+the next question is sent when the last was answered.
 """
 
 import asyncio
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from fastapi import FastAPI
 
 from connectors.immigration.routes import Access, create_router
 from connectors.immigration.standing_file import News
+from connectors.link.service import configure_log
 from tests.bench.figures import find_percentile
 from tests.connectors.immigration_bench import Bench, opened
 from tests.connectors.serving import served
@@ -24,7 +27,6 @@ from tests.contracts.samples import APPLICATION, SAMPLES
 RECOMMENDATIONS = 100_000
 QUESTIONS = 20_000
 CONNECTIONS = 4
-VALID_P99_MS_MAX = 10.0
 FEED_PAUSE_S = 0.05
 BODY = json.dumps(SAMPLES["id.tka.hub.recommendation.issued.v1"])
 CLIENT = """
@@ -58,7 +60,7 @@ def run(small: bool) -> dict[str, Any]:
 
 
 async def measure_valid(recommendations: int, questions: int) -> dict[str, Any]:
-    """Return how long answers took in milliseconds, and how many came a second."""
+    """Return how long answers took in milliseconds, how many came a second, and the CPU time of the door for one."""
     with tempfile.TemporaryDirectory() as folder:
         async with opened(Path(folder)) as bench:
             fill(bench, recommendations)
@@ -67,19 +69,21 @@ async def measure_valid(recommendations: int, questions: int) -> dict[str, Any]:
             access = Access(None, loopback=True)
             app.include_router(create_router(bench.desk, bench.standings, bench.offices, access, bench.clock))
             async with served(app) as address:
-                feed = asyncio.create_task(go_on(bench))
+                feed = asyncio.create_task(go_on(bench, recommendations))
+                used = time.process_time()
                 try:
                     told = await ask(int(address.rpartition(":")[2]), recommendations, questions)
                 finally:
                     feed.cancel()
+                used_s = time.process_time() - used
     times = told["times"]
     return {
         "recommendations": recommendations,
         "questions": len(times),
-        "per_s": round(len(times) / told["seconds"]),
-        "p50_ms": round(find_percentile(times, 0.5), 2),
-        "p99_ms": round(find_percentile(times, 0.99), 2),
-        "p99_ms_max": VALID_P99_MS_MAX,
+        "per_second": len(times) / told["seconds"],
+        "p50_ms": find_percentile(times, 0.5),
+        "p99_ms": find_percentile(times, 0.99),
+        "cpu_us": used_s / len(times) * 1e6,
     }
 
 
@@ -96,9 +100,8 @@ def fill(bench: Bench, recommendations: int) -> None:
             file._keep_revision(news(bench, place))
 
 
-async def go_on(bench: Bench) -> None:
-    """Let the feed bring one recommendation after the other."""
-    place = RECOMMENDATIONS
+async def go_on(bench: Bench, place: int) -> None:
+    """Let the feed bring one recommendation after the other, beginning after `place`."""
     while True:
         place += 1
         await bench.standings.take(news(bench, place))
@@ -119,4 +122,5 @@ async def ask(port: int, recommendations: int, questions: int) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    print(json.dumps(run("--small" in sys.argv[1:]), indent=1))
+    configure_log()
+    print(json.dumps(run("--small" in sys.argv[1:])))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench.agencies import judge
 from tests.bench.figures import Span, find_percentile, join
 from tests.bench.traffic import LIFE, PARTITIONS, Traffic
 
@@ -26,7 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_it_measures_every_section(results: dict[str, Any]) -> None:
-    assert results.keys() == {"single", "batch", "latency", "growth"}
+    assert results.keys() == {"single", "batch", "latency", "growth", "agencies"}
     for signing in ("single", "batch"):
         rate, floor = results[signing]["rate"], results[signing]["floor"]
         assert rate["messages"] == floor["messages"] == 2_000
@@ -40,6 +41,29 @@ def test_it_measures_every_section(results: dict[str, Any]) -> None:
 
 def test_it_measures_a_database_that_keeps_what_it_commits(results: dict[str, Any]) -> None:
     assert results["batch"]["postgresql"] == {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+
+
+def test_it_measures_each_agency(results: dict[str, Any]) -> None:
+    agencies = results["agencies"]
+    assert agencies.keys() == {"snap_asymmetric", "snap_symmetric", "camt", "camt_memory", "outbox", "valid"}
+    for kind in ("snap_asymmetric", "snap_symmetric"):
+        assert 0 < agencies[kind]["p50_ms"] <= agencies[kind]["p99_ms"]
+        assert agencies[kind]["cpu_us"].keys() == {"door", "client"}
+    assert all(agencies[section]["per_second"] > 0 for section in ("camt", "outbox", "valid"))
+    assert agencies["camt_memory"]["peak_mib"] > 0
+
+
+def test_a_figure_that_misses_its_aim_is_told() -> None:
+    taken = {"per_second": 499.0, "p99_ms": 99.0, "cpu_us": {"door": 500.0, "client": 50.0}}
+    figures = {
+        "snap_asymmetric": taken,
+        "snap_symmetric": {**taken, "per_second": 500.0, "p99_ms": 100.0},
+        "camt": {"entries": 10_000, "seconds": 5.1, "cpu_us": 200.0},
+        "camt_memory": {"entries": 100_000, "peak_mib": 149.0},
+        "outbox": {"rows": 50_000, "per_second": 4_999.0, "cpu_us": 90.0},
+        "valid": {"recommendations": 100_000, "per_second": 4_000.0, "p99_ms": 9.9, "cpu_us": 200.0},
+    }
+    assert [row.met for row in judge(figures)] == [False, True, True, False, False, True, False, True]
 
 
 def test_a_day_has_every_stage_once_the_first_permits_are_through() -> None:

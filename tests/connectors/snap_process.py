@@ -57,6 +57,8 @@ async def serve(folder: Path, spool: Spool) -> None:
     app.include_router(door.routes())
     app.include_router(book.routes())
     listening = socket.create_server(("127.0.0.1", 0))
+    # As the service's own door, and for its reason: asyncio does not see to it for this kind of socket.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # Whoever calls from now on is heard as soon as the server runs.
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
     config = uvicorn.Config(app, http=SnapProtocol, log_config=None, lifespan="off")
