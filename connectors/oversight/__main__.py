@@ -1,0 +1,30 @@
+"""python -m connectors.oversight: the oversight body's own tools."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from connectors.oversight import witness_command
+from connectors.oversight.witness_command import WrongUse
+
+WRONG_USE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; what is wrong with its use is told in one sentence."""
+    parser = argparse.ArgumentParser(
+        prog="python -m connectors.oversight", description="The oversight body's own tools. They trust no hub."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+    witness_command.add_commands(commands)
+    parsed = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = parsed.command
+    try:
+        return command(parsed)
+    except WrongUse as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
