@@ -23,9 +23,15 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
-from devstack.agencies.scenario import APPLICATIONS_MIN, write_day
+from devstack.agencies.scenario import APPLICATIONS_MIN, BANKS, write_day
 from devstack.demonstration import report
-from devstack.demonstration.cast import Cast, call_cast, provide_services, write_environment
+from devstack.demonstration.cast import (
+    Cast,
+    call_cast,
+    provide_services,
+    write_environment,
+    write_full_profiles,
+)
 from devstack.demonstration.observation import Tables, Watcher
 from devstack.demonstration.performance import Performance
 from devstack.demonstration.progress import Progress
@@ -106,6 +112,7 @@ async def _run(console: Console, applications: int, seed: int, keep: bool) -> in
     console.print(f"TKA Exchange Hub: {applications} applications, seed {seed}, files in {_shorten(FOLDER)}")
     with _set_up_stack(console, keep) as stack:
         cast = call_cast(provide_services(stack), FOLDER, seed, applications)
+        write_full_profiles(cast, {bank: cast.url(f"agency-{bank}") for bank in BANKS})
         expected, seen = await _perform(console, cast, stack, began_s)
         processes = find_running(stack.run.children)
         if keep:

@@ -15,8 +15,8 @@ from urllib.request import Request, urlopen
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from devstack.agencies.scenario import CHAPTERS, write_instant
-from devstack.demonstration.cast import Services, call_cast
+from devstack.agencies.scenario import BANKS, CHAPTERS, write_instant
+from devstack.demonstration.cast import Services, call_cast, write_full_profiles
 
 REQUEST_TIMEOUT_S = 5
 CHAPTER_TIMEOUT_S = 300
@@ -51,6 +51,7 @@ def prepare(state: Path) -> None:
     if not (state / START_NAME).exists():
         services = Services(os.environ["KAFKA_BOOTSTRAP"], "", os.environ["DATABASE_URL"], "", "", "")
         cast = call_cast(services, state, int(os.environ["SEED"]), int(os.environ["APPLICATIONS"]))
+        write_full_profiles(cast, {bank: os.environ[f"{bank.upper()}_URL"] for bank in BANKS})
         root_key = ["--root-key", str(cast.root.file)]
         subprocess.run([*hub, "participants", "add", str(state / "registry.json"), *root_key], check=True)
         # Written last: it says that all before it was done.

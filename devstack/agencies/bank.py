@@ -1,80 +1,60 @@
-"""A partner bank: it posts payment notifications over HTTP and drops statements into a folder.
+"""A partner bank: it posts inquiries and payment notifications over HTTP and drops statements into a folder.
 
 Settings: those of `part.Casting`, BANK (bri or mandiri), SNAP_URL (the connector's address), SNAP_KEY_FILE,
-SNAP_PARTNER_ID, STATEMENT_DIR, ACCOUNT.
+SNAP_PARTNER_ID, STATEMENT_DIR, ACCOUNT; HOLDS (1: the money waits for the answer), CLOCK_SKEW_S (how far the bank's
+clock is ahead), SNAP_SECRET_FILE (symmetric signatures), STATUS_CLIENT and STATUS_KEY_FILE (who may ask the bank what
+became of a payment: name and public key), STATUS_SECRET_FILE.
 """
 
-import http.client
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from devstack.agencies.door import Answer
+from devstack.agencies.calling import Caller
+from devstack.agencies.door import Answer, Routes
 from devstack.agencies.part import Book, Casting, play
 from devstack.agencies.scenario import Report
-from devstack.agencies.snap import Sender, write_call
-from devstack.agencies.statement import write_statement
+from devstack.agencies.snap import Sender
+from devstack.agencies.statement import Page, write_statement
+from devstack.agencies.status import StatusServer
 
-ACCEPTED_CODES = {"2002500", "4042518"}  # 4042518 answers a repeat with the first result: the first one got through.
-RETRY_PAUSE_S = 0.25
-RETRY_LIMIT_S = 90.0
 STATEMENT_ENTRIES_MAX = 12
-FORGED_CHAPTER = "noon"
+MAIN_CHAPTER = "noon"
+COPY_PAUSE_S = 1.0
+# Each bank's systems are of another age, and so are their files.
+VERSIONS = {"dawn": ("02", "02"), "noon": ("08", "04"), "afternoon": ("08", "04"), "evening": ("04", "08")}
 
 
 class Bank:
     """One bank with its book."""
 
-    def __init__(self, name: str, casting: Casting, book: Book, sender: Sender, folder: Path, account: str) -> None:
+    def __init__(self, name: str, casting: Casting, book: Book, caller: Caller, folder: Path, account: str) -> None:
         self._name = name
         self._casting = casting
         self._book = book
-        self._sender = sender
+        self._caller = caller
         self._folder = folder
         self._account = account
 
     def perform(self, chapter: str) -> None:
         """Tell everything of one chapter: notifications one by one, then statements."""
         reports = self._casting.day.reports_of(self._name, chapter)
-        if chapter == FORGED_CHAPTER:
-            self._send_forged_call()
-            self._drop_file("terpotong", _truncate(self._write([], "terpotong")))
-        for report in (report for report in reports if report.channel == "notification"):
-            self._notify(report)
-            time.sleep(1 / self._casting.pace_per_s)
+        repeat = None
+        if chapter == MAIN_CHAPTER:
+            self._caller.misuse()
+            self._drop_file("terpotong", _truncate(write_statement([], "TERPOTONG", self._account, datetime.now(UTC))))
+            repeat = self._caller.repeat
+        self._caller.tell_all([report for report in reports if report.channel == "notification"], repeat)
+        for attempt in self._casting.day.attempts_of(self._name, chapter):
+            self._caller.attempt(attempt)
         entries = [report for report in reports if report.channel != "notification"]
-        for place in range(0, len(entries), STATEMENT_ENTRIES_MAX):
-            self._drop_statement(entries[place : place + STATEMENT_ENTRIES_MAX], f"{self._name}-{chapter}-{place}")
-
-    def _notify(self, report: Report) -> None:
-        """Post until the connector says that it has it, as a bank does that keeps the payment in its own queue."""
-        call = write_call(
-            billing_code=report.billing_code or "",
-            amount=f"{report.amount:.2f}",
-            currency=report.currency,
-            paid_at=report.at,
-            request_id=report.key,
-            reference=report.reference,
-            ntpn=report.ntpn,
-        )
-        first_at_s = time.time()
-        while time.time() < first_at_s + RETRY_LIMIT_S:
-            try:
-                status, answer = self._sender.post(call, datetime.now(UTC))
-            except (OSError, http.client.HTTPException):
-                status, answer = 0, {}
-            if answer.get("responseCode") in ACCEPTED_CODES:
-                self._book.note("told", report.key, first_at_s=first_at_s, channel=report.channel)
-                return
-            if 400 <= status < 500:
-                self._book.note("rejected", report.key, code=str(answer.get("responseCode")))
-                return
-            time.sleep(RETRY_PAUSE_S)
-        self._book.note("undelivered", report.key)
+        if entries:
+            self._drop_statement(entries, chapter)
 
     def take_money(self, query: dict[str, str], body: Any) -> Answer:
         """Take money that somebody at the door pays now, and notify it like any other."""
@@ -85,63 +65,87 @@ class Bank:
                     *(self._name, "door", "notification", datetime.now(UTC), code, Decimal(amount), currency),
                     *(reference, secrets.token_hex(8).upper(), key),
                 )
-                self._notify(report)
-                told = self._book.find("told", key) is not None
-                return 201 if told else 502, {"payment_request_id": key, "told_to_the_exchange": told}
+                inquiry = self._caller.inquire(code)
+                if self._caller.notify(report):
+                    return 201, {"payment_request_id": key, "inquiry": inquiry, "told_to_the_exchange": True}
+                refused = self._book.find("rejected", key) or {}
+                answer = {"inquiry": inquiry, "told_to_the_exchange": False, "answer": refused.get("code")}
+                return (409 if refused else 502), {"payment_request_id": key, **answer}
         return 400, {"error": "a payment is an object of billing_code, amount and currency, all of them text"}
 
-    def _send_forged_call(self) -> None:
-        """A call under the bank's name whose signature belongs to other content must be turned away."""
-        call = write_call(
-            billing_code="800000000000000",
-            amount="100.00",
-            currency="USD",
-            paid_at=datetime.now(UTC) - timedelta(minutes=1),
-            request_id="forged",
-            reference="FORGED",
-            ntpn=None,
-        )
-        first_at_s = time.time()
-        while time.time() < first_at_s + RETRY_LIMIT_S:
-            try:
-                _, answer = self._sender.post(call, datetime.now(UTC), forged=True)
-            except (OSError, http.client.HTTPException):
-                time.sleep(RETRY_PAUSE_S)
-                continue
-            self._book.note("forged", "forged", code=str(answer.get("responseCode")))
-            return
+    def _drop_statement(self, entries: list[Report], chapter: str) -> None:
+        """Drop a chapter's entries as one notification, in pages where there is more than a page of them.
 
-    def _drop_statement(self, entries: list[Report], name: str) -> None:
-        self._drop_file(name, self._write(entries, name))
-        for report in entries:
-            self._book.note("told", report.key, channel=report.channel, file=f"{name}.xml")
+        In the main chapter there are always pages if there are entries for two, and a copy of the first follows.
+        """
+        name = f"{self._name}-{chapter}"
+        size = STATEMENT_ENTRIES_MAX
+        if chapter == MAIN_CHAPTER:
+            size = min(size, max(1, (len(entries) + 1) // 2))
+        parts = [entries[place : place + size] for place in range(0, len(entries), size)]
+        for number, part in enumerate(parts, start=1):
+            page = Page(number, number == len(parts)) if len(parts) > 1 else None
+            self._drop(part, name.upper(), f"{name}-{number}", chapter, page=page)
+            for report in part:
+                self._book.note("told", report.key, channel=report.channel, file=f"{name}-{number}.xml")
+        if chapter == MAIN_CHAPTER:
+            self._wait_for_folder()
+            self._drop(parts[0], f"{name}-SALINAN".upper(), f"{name}-salinan", chapter, copy=True)
 
-    def _write(self, entries: list[Report], name: str) -> bytes:
-        return write_statement(entries, name.upper(), self._account, datetime.now(UTC))
+    def _drop(self, part: list[Report], identification: str, name: str, chapter: str, **how: Any) -> None:
+        version = VERSIONS[chapter][self._name == "mandiri"]
+        content = write_statement(part, identification, self._account, datetime.now(UTC), version=version, **how)
+        page = how.get("page")
+        self._drop_file(name, content, version=version, entries=len(part), copy="copy" in how, paged=page is not None)
 
-    def _drop_file(self, name: str, content: bytes) -> None:
+    def _wait_for_folder(self) -> None:
+        """Wait until what was dropped has been taken, for as long as a copy usually takes to be asked for."""
+        deadline_s = time.time() + COPY_PAUSE_S
+        while time.time() < deadline_s and any(self._folder.glob("*.xml")):
+            time.sleep(COPY_PAUSE_S / 10)
+
+    def _drop_file(self, name: str, content: bytes, **details: Any) -> None:
         """Write under another name first, so that the connector never sees half a file."""
         part = self._folder / f"{name}.xml.part"
         part.write_bytes(content)
         part.rename(self._folder / f"{name}.xml")
-        self._book.note("files", f"{name}.xml")
+        self._book.note("files", f"{name}.xml", **details)
 
 
 def _truncate(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
+def _read_secret(settings: Mapping[str, str], name: str) -> bytes | None:
+    return Path(settings[name]).read_bytes().strip() if settings.get(name) else None
+
+
 def run() -> None:
     """Play the bank that BANK names."""
-    casting, book = Casting.read(), Book()
+    casting, book, settings = Casting.read(), Book(), os.environ
     sender = Sender(
-        os.environ["SNAP_URL"],
-        os.environ["SNAP_PARTNER_ID"],
-        Sender.read_key(Path(os.environ["SNAP_KEY_FILE"]).read_bytes()),
+        settings["SNAP_URL"],
+        settings["SNAP_PARTNER_ID"],
+        Sender.read_key(Path(settings["SNAP_KEY_FILE"]).read_bytes()),
+        _read_secret(settings, "SNAP_SECRET_FILE"),
+        timedelta(seconds=float(settings.get("CLOCK_SKEW_S", "0"))),
     )
-    folder = Path(os.environ["STATEMENT_DIR"])
-    bank = Bank(os.environ["BANK"], casting, book, sender, folder, os.environ["ACCOUNT"])
-    play(casting, book, bank.perform, {("POST", "/payments"): bank.take_money})
+    # The first token is one that has run out, as in a system that was off for the night.
+    sender.forget_token()
+    caller = Caller(book, sender, holds=settings.get("HOLDS") == "1", pause_s=1 / casting.pace_per_s)
+    bank = Bank(settings["BANK"], casting, book, caller, Path(settings["STATEMENT_DIR"]), settings["ACCOUNT"])
+    routes: Routes = {("POST", "/payments"): bank.take_money}
+    if settings.get("STATUS_KEY_FILE"):
+        key = StatusServer.read_key(Path(settings["STATUS_KEY_FILE"]).read_bytes())
+        secret = _read_secret(settings, "STATUS_SECRET_FILE")
+        routes = {**routes, **StatusServer(book, settings["STATUS_CLIENT"], key, secret).routes()}
+
+    def perform(chapter: str) -> None:
+        bank.perform(chapter)
+        if sender.renewals:
+            book.note("tokens", "renewed", times=sender.renewals)
+
+    play(casting, book, perform, routes)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,17 +21,39 @@ Answer = tuple[int, Any]
 Handler = Callable[..., Answer]
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A call as it came, for a handler that judges more than its JSON."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """Return a header's value, empty where there is none."""
+        return self.headers.get(name.lower(), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A handler that is given the call itself."""
+
+    handle: Callable[[Incoming], Answer]
+
+
+Routes = Mapping[tuple[str, str], Handler | Raw]
+
+
 class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 64
-    routes: Mapping[tuple[str, str], Handler] = {}
+    routes: Routes
 
 
 class Door:
     """Answers JSON requests. `routes`: (method, path pattern) to a function of the groups, `query` and `body`."""
 
-    def __init__(self, port: int, routes: Mapping[tuple[str, str], Handler]) -> None:
+    def __init__(self, port: int, routes: Routes) -> None:
         self._port = port
         self._routes = routes
         self._server: _Server | None = None
@@ -66,10 +89,14 @@ class _Request(BaseHTTPRequestHandler):
         raw = self.rfile.read(length)
         for (method, pattern), handler in self.server.routes.items():
             match = re.fullmatch(pattern, target.path)
-            if method == self.command and match:
-                groups = [unquote(group) for group in match.groups()]
-                query = dict(parse_qsl(target.query))
-                return self._answer(*handler(*groups, query=query, body=json.loads(raw) if raw else None))
+            if method != self.command or not match:
+                continue
+            if isinstance(handler, Raw):
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                return self._answer(*handler.handle(Incoming(headers, raw)))
+            groups = [unquote(group) for group in match.groups()]
+            query = dict(parse_qsl(target.query))
+            return self._answer(*handler(*groups, query=query, body=json.loads(raw) if raw else None))
         return self._answer(HTTPStatus.NOT_FOUND, {"error": "there is nothing here"})
 
     def _answer(self, status: int, content: Any) -> None:

@@ -59,8 +59,10 @@ class VisaSystem:
             answer("visa_refused", reason_code="DOKUMEN_PERJALANAN")
         else:
             self._approve(number, revision, application)
-            if variant in ("plain", "rupiah"):
+            if variant in ("plain", "rupiah", "early_payment"):
                 self._admit(number, revision, application)
+            if variant == "early_payment":
+                self._answer("exit", number, revision, application, port=PORT_OF_ENTRY)
 
     def _approve(self, number: str, revision: int, application: str) -> None:
         until = (datetime.now(UTC) + VISA_VALIDITY).date().isoformat()

@@ -1,7 +1,9 @@
 """The ministry's permit system: a register in a PostgreSQL database of its own, with a transactional outbox.
 
+A part of the applications is handled in a regional office (`office.py`), whose system has no such table.
+
 Settings: those of `part.Casting`, REGISTER_OWNER_URL (the register's owner), CONNECTOR_ROLE (the role that may only
-read the outbox and write outcomes).
+read the outbox and write outcomes); EVENTS_URL and EVENTS_TOKEN_FILE (the connector's door for the office).
 """
 
 import asyncio
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from devstack.agencies.door import Answer
+from devstack.agencies.office import Office
 from devstack.agencies.part import Book, Casting, play
 from devstack.agencies.scenario import Application, Row, describe_file
 
@@ -33,6 +36,9 @@ STATUS_OF = {
     "DITOLAK": "ditolak",
     "DICABUT": "dicabut",
 }
+# What the ministry has a word to say about, and the word: money beyond the bill is paid back.
+EXPLAINED_KIND, EXPLANATION_CODE = "excess", "REFUND_DUE"
+DIFFERENCE_OPENED = "id.tka.hub.difference.opened.v1"
 
 if TYPE_CHECKING:
     Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
@@ -42,8 +48,9 @@ if TYPE_CHECKING:
 class Register:
     """The register's database, used from one event loop."""
 
-    def __init__(self, pool: "Pool", casting: Casting, book: Book) -> None:
+    def __init__(self, pool: "Pool", casting: Casting, book: Book, office: Office | None = None) -> None:
         self._pool = pool
+        self._office = office
         self._day = casting.day
         self._pause_s = 1 / casting.pace_per_s
         self._book = book
@@ -57,8 +64,16 @@ class Register:
             await connection.execute(f'GRANT SELECT, INSERT ON register.outcome TO "{connector_role}"')
 
     async def write_chapter(self, chapter: str) -> None:
-        """Write a chapter's rows; one of them by a slow transaction that later rows overtake."""
+        """Write a chapter's rows into the register; what the regional office handles, it hands in meanwhile."""
         rows = self._day.rows_of(chapter)
+        if self._office is None:
+            return await self._write_rows(rows)
+        elsewhere = {made.number for made in self._day.applications.values() if made.by_office}
+        handing_in = asyncio.to_thread(self._office.hand_in_all, [row for row in rows if row.application in elsewhere])
+        await asyncio.gather(handing_in, self._write_rows([row for row in rows if row.application not in elsewhere]))
+
+    async def _write_rows(self, rows: Sequence[Row]) -> None:
+        """Write rows one by one; one of them by a slow transaction that later rows overtake."""
         slow_place = find_slow_place(rows)
         overtaken: asyncio.Future[None] | None = None
         release = asyncio.Event()
@@ -110,6 +125,10 @@ class Register:
                 "INSERT INTO register.billing VALUES ($1, $2, $3, $4, $5, 'terbit')",
                 *(bill.code, bill.application, bill.amount, bill.currency, bill.expires_at),
             )
+        if row.kind == "KODE_BAYAR_HANGUS":
+            await connection.execute(
+                "UPDATE register.billing SET status = 'hangus' WHERE code = $1", payload["kode_billing"]
+            )
         if "nomor_keputusan" in payload:
             await connection.execute(
                 "INSERT INTO register.decision VALUES ($1, $2, $3, $4)",
@@ -127,14 +146,29 @@ class Register:
             return await _put_in_outbox(connection, row)
 
     async def answer_questions(self) -> None:
-        """Answer what Immigration asks, as it appears among the outcomes, until cancelled."""
+        """Answer what is asked, and explain what is owed, as it appears among the outcomes, until cancelled."""
         while True:
-            rows = await self._pool.fetch("SELECT payload FROM register.outcome WHERE kind = 'VISA' ORDER BY at")
+            rows = await self._pool.fetch(
+                "SELECT payload FROM register.outcome WHERE kind IN ('VISA', 'SELISIH') ORDER BY at"
+            )
             for payload in (json.loads(row["payload"]) for row in rows):
                 question = payload.get("query_id")
                 if question is not None and self._book.note("asked", question):
                     await self._write(_answer(self._day.applications[payload["application"]], payload))
+                if payload["type"] == DIFFERENCE_OPENED and payload["kind"] == EXPLAINED_KIND:
+                    await self._explain(payload)
             await asyncio.sleep(OUTCOME_POLL_S)
+
+    async def _explain(self, difference: dict[str, Any]) -> None:
+        identity = difference["difference_id"]
+        if self._book.note("explained", identity):
+            text = "Kelebihan pembayaran dikembalikan."
+            payload = {"id_selisih": identity, "kode_penjelasan": EXPLANATION_CODE, "penjelasan": text}
+            row = Row(
+                *(f"{identity}#PENJELASAN", "answer", datetime.now(UTC), "PENJELASAN_SELISIH"),
+                *(difference["application"] or identity.partition(":")[0], payload),
+            )
+            await self._write(row)
 
 
 def find_slow_place(rows: Sequence[Row]) -> int | None:
@@ -181,7 +215,7 @@ def run() -> None:
 
     async def prepare() -> Register:
         pool = await asyncpg.create_pool(os.environ["REGISTER_OWNER_URL"], min_size=1, max_size=3)
-        register = Register(pool, casting, book)
+        register = Register(pool, casting, book, Office.read(book, casting.pace_per_s))
         await register.create(os.environ["CONNECTOR_ROLE"])
         return register
 

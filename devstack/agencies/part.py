@@ -10,7 +10,7 @@ from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
-from devstack.agencies.door import Answer, Door, Handler
+from devstack.agencies.door import Answer, Door, Handler, Raw, Routes
 from devstack.agencies.scenario import CHAPTERS, Day, write_day
 
 END = "end"
@@ -71,7 +71,7 @@ class Book:
             return {"played": list(self._played), "pages": {page: dict(held) for page, held in self._pages.items()}}
 
 
-def play(casting: Casting, book: Book, perform: Callable[[str], None], extra: dict[tuple[str, str], Handler]) -> None:
+def play(casting: Casting, book: Book, perform: Callable[[str], None], extra: Routes) -> None:
     """Open the control door and perform chapters in the order they are asked for, until SIGTERM or SIGINT."""
     asked: SimpleQueue[str] = SimpleQueue()
 
@@ -90,12 +90,12 @@ def play(casting: Casting, book: Book, perform: Callable[[str], None], extra: di
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.put(END))
-    routes: dict[tuple[str, str], Handler] = {
+    routes: dict[tuple[str, str], Handler | Raw] = {
         ("POST", r"/chapters/(\w+)"): ask,
         ("GET", "/book"): show,
         ("GET", r"/book/(\w+)/(.+)"): show_entry,
     }
-    door = Door(casting.door_port, routes | extra)
+    door = Door(casting.door_port, {**routes, **extra})
     door.open()
     while (chapter := asked.get()) != END:
         perform(chapter)

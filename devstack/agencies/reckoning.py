@@ -26,7 +26,7 @@ class Money:
     @property
     def paid_at(self) -> datetime:
         """When the money came: the notification's word if there is one."""
-        return self.reports[0].at
+        return self.reports[0].dated
 
     @property
     def amount(self) -> Decimal:

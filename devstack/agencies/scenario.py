@@ -7,12 +7,15 @@ day for itself and plays its own part, one chapter at a time:
     morning     the ministry: applications, documents, bills, approvals, rejections, exemptions
     noon        banks: payment notifications, then statements
     afternoon   banks take payments back, the ministry revokes permits (recommendations have gone out by now)
-    evening     what was taken back is paid again
+    evening     what was taken back is paid again, and a statement brings what it owed for long
+
+One bank, bri, takes money whatever the bill says and tells it; the other, mandiri, holds it until the exchange allows
+it, so that what it notifies always fits its bill, and what does not is an `Attempt` that is refused.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -30,36 +33,48 @@ from devstack.agencies.society import (
 
 CHAPTERS = ("dawn", "morning", "noon", "afternoon", "evening")
 BANKS = ("bri", "mandiri")
+TAKING_BANK, HOLDING_BANK = BANKS
+JAKARTA = timezone(timedelta(hours=7))
 COMPENSATION_USD_PER_MONTH = Decimal(100)  # PP 34/2021 article 24 and its predecessor: US$100 a month.
 RUPIAH_PER_USD = Decimal(16_250)
 BILL_VALIDITY = timedelta(days=7)
 DAY_LENGTH = timedelta(hours=9)
 FIRST_DAY_OF_2012 = date(2012, 2, 1)
+# So long ago that any bank's days for bringing its books into line are over, the longest holidays included.
+LONG_AGO = timedelta(days=20)
+UNKNOWN_CODE = "599999999999999"
+OFFICE_EVERY = 4
 
-# Every variant is played at least once; the rest of a larger day is drawn with these weights.
+# Each is played once, the first ones even on the smallest day; the rest of a larger day is drawn with these weights.
 VARIANTS = {
     "plain": 30,
-    "statement_only": 8,
     "early_payment": 4,
     "out_of_order": 4,
-    "partial_completed": 4,
-    "partial_only": 2,
-    "excess": 2,
-    "wrong_currency": 2,
-    "late": 2,
-    "unmatched": 2,
-    "two_banks": 2,
-    "rules_2012": 6,
+    "late_key": 0,
     "reversed_repaid": 2,
     "revoked": 2,
+    "queried": 4,
+    "refused": 1,
+    "booked_late": 1,
+    "not_booked": 1,
+    "unmatched": 2,
+    "excess": 2,
+    "statement_only": 8,
+    "partial_completed": 4,
+    "partial_only": 2,
+    "wrong_currency": 2,
+    "late": 2,
+    "two_banks": 2,
+    "rules_2012": 6,
     "exempt": 3,
     "rejected": 3,
-    "queried": 4,
     "deficiency": 4,
     "rupiah": 6,
-    "late_key": 0,
+    "not_notified": 1,
+    "amount_differs": 1,
 }
-APPLICATIONS_MIN = len(VARIANTS)
+APPLICATIONS_MIN = 12
+APPLICATIONS_FOR_ALL = len(VARIANTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """One employer, one worker, one period."""
+    """One employer, one worker, one period. `by_office`: handled in a regional office, which has no outbox table."""
 
     number: str
     variant: str
@@ -93,6 +108,7 @@ class Application:
     ends: date
     references: dict[str, str]
     bill: Bill | None
+    by_office: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +139,27 @@ class Report:
     ntpn: str | None
     key: str
 
+    @property
+    def dated(self) -> datetime:
+        """When the money counts as paid: a statement knows the day alone, so it is the beginning of that."""
+        if self.channel == "notification":
+            return self.at
+        return self.at.astimezone(JAKARTA).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A payment that the holding bank asks for and must not be given: the answers to its inquiry and to its call."""
+
+    key: str
+    billing_code: str
+    amount: Decimal
+    currency: str
+    reference: str
+    at: datetime
+    inquiry_answer: str
+    answer: str
+
 
 @dataclass(slots=True)
 class Day:
@@ -142,6 +179,34 @@ class Day:
         chosen = [report for report in self.reports if (report.bank, report.chapter) == (bank, chapter)]
         return sorted(chosen, key=lambda report: (report.channel != "notification", report.at, report.key))
 
+    def attempts_of(self, bank: str, chapter: str) -> list[Attempt]:
+        """What the holding bank asks for in vain: a wrong amount, a bill paid before, one unknown, one that ran out."""
+        if bank != HOLDING_BANK or chapter not in ("noon", "afternoon"):
+            return []
+        refused, paid = self._first_of("refused"), self._first_of("queried")
+        half = next(report for report in self.reports if report.billing_code == refused.code)
+        at = self.start - timedelta(hours=1)
+
+        def attempt(bill: Bill, amount: Decimal, inquiry_answer: str, answer: str) -> Attempt:
+            key = f"{bill.code}-{answer}"
+            return Attempt(key, bill.code, amount, bill.currency, half.reference, at, inquiry_answer, answer)
+
+        if chapter == "afternoon":
+            return [attempt(refused, refused.amount, "4042419", "4042519")]
+        nobodys = replace(refused, code=UNKNOWN_CODE)
+        return [
+            attempt(refused, half.amount, "2002400", "4042513"),
+            attempt(paid, paid.amount, "4042414", "4042514"),
+            attempt(nobodys, refused.amount, "4042412", "4042512"),
+        ]
+
+    def _first_of(self, variant: str) -> Bill:
+        return next(made.bill for made in self.applications.values() if made.variant == variant and made.bill)
+
+    def run_out(self) -> set[str]:
+        """The codes of the bills that the ministry declares to have run out."""
+        return {row.payload["kode_billing"] for row in self.rows if row.kind == "KODE_BAYAR_HANGUS"}
+
     def bills(self) -> dict[str, Bill]:
         """Every bill of the day by its code."""
         return {made.bill.code: made.bill for made in self.applications.values() if made.bill is not None}
@@ -157,9 +222,10 @@ def count_months(starts: date, ends: date) -> int:
 def write_day(seed: int, size: int, start: datetime) -> Day:
     """Write the day. `size`: applications; `start`: the wall clock's now, which is the end of the told day."""
     if size < APPLICATIONS_MIN:
-        raise ValueError(f"at least {APPLICATIONS_MIN} applications are needed so that each kind happens once")
+        raise ValueError(f"at least {APPLICATIONS_MIN} applications are needed for the day's chapters to follow")
     random = Random(seed)
-    variants = list(VARIANTS) + random.choices(list(VARIANTS), weights=list(VARIANTS.values()), k=size - len(VARIANTS))
+    further = max(0, size - len(VARIANTS))
+    variants = list(VARIANTS)[:size] + random.choices(list(VARIANTS), weights=list(VARIANTS.values()), k=further)
     random.shuffle(variants)
     day = Day(start=start)
     for place, variant in enumerate(variants):
@@ -167,7 +233,8 @@ def write_day(seed: int, size: int, start: datetime) -> Day:
         day.applications[application.number] = application
         day.rows.extend(_tell_permit(random, application, start))
         if application.bill is not None:
-            day.reports.extend(_PAYMENTS[variant](_Payer(random, application.bill, start)))
+            paid_before = start - LONG_AGO if variant in PAID_LONG_AGO else start
+            day.reports.extend(_PAYMENTS[variant](_Payer(random, application.bill, paid_before)))
     day.reports.append(_draw_nameless_entry(random, start))
     day.rows.append(_write_broken_row(start))
     return day
@@ -204,6 +271,7 @@ def _draw_application(random: Random, place: int, variant: str, start: datetime)
             "ref_tka": make_opaque(random, "tka"),
         },
         bill=_draw_bill(random, place, variant, number, count_months(starts, ends), start),
+        by_office=place % OFFICE_EVERY == 0,
     )
 
 
@@ -266,6 +334,8 @@ def _tell_permit(random: Random, application: Application, start: datetime) -> I
     if application.variant == "revoked":
         revocation = {"nomor_keputusan": f"CBT/{application.number}", "alasan": "DATA_TIDAK_BENAR"}
         yield row("DICABUT", revocation, chapter="afternoon")
+    if application.variant == "refused" and application.bill is not None:
+        yield row("KODE_BAYAR_HANGUS", {"kode_billing": application.bill.code}, "afternoon", with_file=False)
 
 
 def describe_file(application: Application) -> dict[str, Any]:
@@ -393,29 +463,29 @@ class _Payer:
         )
 
 
-def _both_channels(payer: _Payer) -> list[Report]:
-    notified = payer.pay()
+def _both_channels(payer: _Payer, bank: str | None = None) -> list[Report]:
+    notified = payer.pay(bank=bank)
     return [notified, payer.repeat(notified, "statement", "noon")]
 
 
 def _early_payment(payer: _Payer) -> list[Report]:
     # Always the same bank, and another one below, so that each bank has something to tell at dawn.
-    notified = payer.pay("dawn", bank="bri")
+    notified = payer.pay("dawn", bank=TAKING_BANK)
     return [notified, payer.repeat(notified, "statement", "noon")]
 
 
 def _partial_completed(payer: _Payer) -> list[Report]:
-    first = payer.pay(amount=payer.bill.amount / 2)
-    return [first, payer.pay(amount=payer.bill.amount - first.amount)]
+    first = payer.pay(amount=payer.bill.amount / 2, bank=TAKING_BANK)
+    return [first, payer.pay(amount=payer.bill.amount - first.amount, bank=TAKING_BANK)]
 
 
 def _two_banks(payer: _Payer) -> list[Report]:
-    return [payer.pay(bank="bri"), payer.pay(bank="mandiri")]
+    # The holding bank is not allowed to take it twice, but its books say that it did.
+    return [payer.pay(bank=TAKING_BANK), payer.pay(channel="statement", bank=HOLDING_BANK)]
 
 
 def _unmatched(payer: _Payer) -> list[Report]:
-    wrong_code = "7" + payer.bill.code[1:]
-    stray = payer.pay(code=wrong_code)
+    stray = payer.pay(code="7" + payer.bill.code[1:], bank=TAKING_BANK)
     lost_reversal = payer.repeat(payer.pay(code="6" + payer.bill.code[1:]), "reversal", "noon")
     return [stray, lost_reversal]
 
@@ -425,36 +495,49 @@ def _reversed_repaid(payer: _Payer) -> list[Report]:
     return [taken, payer.repeat(taken, "reversal", "afternoon"), payer.pay(chapter="evening")]
 
 
-def _wrong_currency(payer: _Payer) -> list[Report]:
-    return [payer.pay(currency="SGD")]
+def _amount_differs(payer: _Payer) -> list[Report]:
+    notified = payer.pay(bank=TAKING_BANK)
+    booked = payer.repeat(notified, "statement", "noon")
+    return [notified, replace(booked, amount=notified.amount / 2, ntpn=None)]
 
 
+def _booked_late(payer: _Payer) -> list[Report]:
+    notified = payer.pay(bank=TAKING_BANK)
+    return [notified, payer.repeat(notified, "statement", "evening")]
+
+
+PAID_LONG_AGO = ("not_booked", "not_notified", "amount_differs", "booked_late")
 _PAYMENTS: dict[str, Callable[[_Payer], list[Report]]] = {
     "plain": _both_channels,
     "statement_only": lambda payer: [payer.pay(channel="statement")],
     "early_payment": _early_payment,
-    "out_of_order": lambda payer: [payer.pay("dawn", "statement", bank="mandiri")],
+    "out_of_order": lambda payer: [payer.pay("dawn", "statement", bank=HOLDING_BANK)],
     "partial_completed": _partial_completed,
-    "partial_only": lambda payer: [payer.pay(amount=payer.bill.amount / 4)],
-    "excess": lambda payer: [payer.pay(amount=payer.bill.amount + 50)],
-    "wrong_currency": _wrong_currency,
-    "late": lambda payer: [payer.pay()],
+    "partial_only": lambda payer: [payer.pay(amount=payer.bill.amount / 4, bank=TAKING_BANK)],
+    "excess": lambda payer: [payer.pay(amount=payer.bill.amount + 50, bank=TAKING_BANK)],
+    "wrong_currency": lambda payer: [payer.pay(currency="SGD", bank=TAKING_BANK)],
+    "late": lambda payer: [payer.pay(bank=TAKING_BANK)],
     "unmatched": _unmatched,
     "two_banks": _two_banks,
     "rules_2012": lambda payer: [payer.pay()],
     "reversed_repaid": _reversed_repaid,
     "revoked": lambda payer: [payer.pay()],
-    "queried": _both_channels,
+    "queried": lambda payer: _both_channels(payer, HOLDING_BANK),
     "deficiency": lambda payer: [payer.pay()],
     "rupiah": lambda payer: [payer.pay()],
     "late_key": lambda payer: [],
+    "refused": lambda payer: [payer.pay(channel="statement", amount=payer.bill.amount / 2, bank=HOLDING_BANK)],
+    "not_booked": lambda payer: [payer.pay(bank=TAKING_BANK)],
+    "not_notified": lambda payer: [payer.pay(channel="statement")],
+    "amount_differs": _amount_differs,
+    "booked_late": _booked_late,
 }
 
 
 def _draw_nameless_entry(random: Random, start: datetime) -> Report:
     """A credit on a statement that names no bill at all."""
     return Report(
-        bank="mandiri",
+        bank=HOLDING_BANK,
         chapter="noon",
         channel="statement",
         at=start - timedelta(hours=2),

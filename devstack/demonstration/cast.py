@@ -4,13 +4,14 @@ import json
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from devstack.agencies.scenario import write_instant
-from devstack.demonstration.keys import SigningKey, make_key, make_rsa_key
+from devstack.agencies.scenario import HOLDING_BANK, write_instant
+from devstack.demonstration.keys import SigningKey, make_key, make_rsa_key, write_secret
 from devstack.ports import LOCALHOST, find_free_ports
 from devstack.stack import Stack
 
@@ -22,6 +23,9 @@ AGENCIES = ("ministry", "bri", "mandiri", "immigration")
 BRANCH_SOURCE = "https://bri.example/tka/cabang"
 UNKNOWN_CONTRACT = "id.tka.bank.payment.received.v2"
 INTAKES = 2
+# How far the banks' clocks are ahead: both wrong, and both within what SNAP allows.
+CLOCK_SKEWS_S = {"bri": -420, "mandiri": 300}
+STATUS_CLIENT = "TKA-HUB"
 KEY_VALIDITY = timedelta(days=365)
 
 # Short, so that a run of half a minute sees what takes minutes or a day in service.
@@ -113,6 +117,7 @@ class Cast:
     branch_key: SigningKey
     stranger_key: SigningKey
     snap_keys: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+    status_keys: dict[str, tuple[Path, Path]] = field(default_factory=dict)
 
     def url(self, name: str) -> str:
         """Return the address of a process by its port's name."""
@@ -142,7 +147,10 @@ def call_cast(services: Services, folder: Path, seed: int, applications: int) ->
         branch_key=make_key(keys, "bri.branch", "Ed25519"),
         stranger_key=make_key(keys, "stranger", "Ed25519"),
         snap_keys={bank: make_rsa_key(keys, f"{bank}.snap") for bank in BANK_CODES},
+        status_keys={bank: make_rsa_key(keys, f"{bank}.status") for bank in BANK_CODES},
     )
+    for name in (*(f"{bank}.{use}.secret" for bank in BANK_CODES for use in ("snap", "status")), "events.token"):
+        write_secret(keys / name)
     (folder / "root.jwk.json").write_text(json.dumps(cast.root.jwk))
     (folder / "registry.json").write_text(json.dumps(_write_registry(cast), indent=1))
     (folder / "branch.json").write_text(json.dumps(_describe(cast, "bri", branch=True), indent=1))
@@ -183,6 +191,29 @@ def _write_profile(bank: str, public_key: Path) -> dict[str, Any]:
         "public_key_pem_file": str(public_key),
         "timestamp_tolerance_s": 900,
     }
+
+
+def write_full_profiles(cast: Cast, bank_urls: Mapping[str, str]) -> None:
+    """Let each bank speak SNAP in its own way: one signs symmetrically and holds the money, and both can be asked.
+
+    `bank_urls`: where the banks' own status services are.
+    """
+    keys = cast.folder / "keys"
+    for bank, url in bank_urls.items():
+        symmetric = bank == HOLDING_BANK
+        signature = {"signature": "symmetric" if symmetric else "asymmetric"}
+        status = {
+            **signature,
+            "url": url,
+            "partner_id": STATUS_CLIENT,
+            "private_key_pem_file": str(cast.status_keys[bank][0]),
+            "ask_after_s": 1,
+        }
+        profile = _write_profile(bank, cast.snap_keys[bank][1]) | signature
+        if symmetric:
+            profile |= {"mode": "authorised", "client_secret_file": str(keys / f"{bank}.snap.secret")}
+            status |= {"client_secret_file": str(keys / f"{bank}.status.secret")}
+        (cast.folder / "profiles" / f"{bank}.json").write_text(json.dumps(profile | {"status": status}))
 
 
 def _write_registry(cast: Cast) -> dict[str, Any]:
@@ -278,6 +309,7 @@ def connector_environment(cast: Cast, agency: str) -> dict[str, str]:
     }
     if agency == "ministry":
         settings["REGISTER_URL"] = cast.services.register_url
+        settings["EVENTS_TOKEN_FILE"] = str(cast.folder / "keys" / "events.token")
     elif agency == "immigration":
         settings["VISA_SYSTEM_URL"] = cast.url("immigration-system")
     else:
@@ -298,6 +330,8 @@ def agency_environment(cast: Cast, agency: str) -> dict[str, str]:
         settings |= {
             "REGISTER_OWNER_URL": cast.services.register_owner_url,
             "CONNECTOR_ROLE": cast.services.connector_role,
+            "EVENTS_URL": cast.url("connector-ministry"),
+            "EVENTS_TOKEN_FILE": str(cast.folder / "keys" / "events.token"),
         }
     elif agency == "immigration":
         settings["SYSTEM_PORT"] = str(cast.ports["immigration-system"])
@@ -309,7 +343,14 @@ def agency_environment(cast: Cast, agency: str) -> dict[str, str]:
             "SNAP_PARTNER_ID": f"{agency.upper()}-TKA",
             "STATEMENT_DIR": str(cast.folder / "statements" / agency),
             "ACCOUNT": f"KAS-NEGARA-{BANK_CODES[agency]}",
+            "CLOCK_SKEW_S": str(CLOCK_SKEWS_S[agency]),
+            "STATUS_CLIENT": STATUS_CLIENT,
+            "STATUS_KEY_FILE": str(cast.status_keys[agency][1]),
         }
+        if agency == HOLDING_BANK:
+            secrets_of = {"SNAP_SECRET_FILE": "snap", "STATUS_SECRET_FILE": "status"}
+            settings |= {name: str(cast.folder / "keys" / f"{agency}.{use}.secret") for name, use in secrets_of.items()}
+            settings["HOLDS"] = "1"
     return _base_environment() | settings
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 COORDINATE_BYTES = 32
 RSA_BITS = 2048
 PRIVATE_MODE = 0o600
+SECRET_BYTES = 32
 
 
 def write_base64url(raw: bytes) -> str:
@@ -66,6 +68,12 @@ def make_rsa_key(folder: Path, name: str) -> tuple[Path, Path]:
         private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
     return private_file, public_file
+
+
+def write_secret(file: Path) -> None:
+    """Write a random secret of one line, readable by its owner alone."""
+    file.touch(mode=PRIVATE_MODE)
+    file.write_text(secrets.token_urlsafe(SECRET_BYTES) + "\n")
 
 
 def _write_private(file: Path, key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:

@@ -29,8 +29,6 @@ from devstack.postgres import DURABLE
 RECEIPT_TYPE = "id.tka.hub.receipt.v1"
 OUTCOMES = ("matched", "partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed")
 BAD_FILES_PER_BANK = 1
-FORGED_CALLS_PER_BANK = 1
-UNAUTHORISED = "4012500"
 
 # What identifies a report of money across the books and the exchange, and what it came to.
 Told = tuple[str, str, str, str, str]
@@ -83,7 +81,6 @@ def expect(books: Books, kills: Iterable[str]) -> dict[str, int]:
         expected[f"bills left to collect at {bank}"] = len(_payable(books.day) - reckoning.bills_paid)
         expected[f"bills shown wrongly at {bank}"] = 0
         expected[f"{bank}: files refused"] = BAD_FILES_PER_BANK
-        expected[f"{bank}: forged calls refused"] = FORGED_CALLS_PER_BANK
     expected |= _expect_recommendations(reckoning)
     expected |= _expect_deliveries(books, reckoning)
     expected |= {f"kill -9 of {name}": 1 for name in kills}
@@ -106,8 +103,8 @@ _NEVER = (
 
 
 def _payable(day: Day) -> set[str]:
-    """Return the codes of the bills that had not run out before the banks could hear of them."""
-    return {code for code, bill in day.bills().items() if bill.expires_at > day.start}
+    """Return the codes of the bills that had not run out, neither by the clock nor by the ministry's word."""
+    return {code for code, bill in day.bills().items() if bill.expires_at > day.start} - day.run_out()
 
 
 def _expect_recommendations(reckoning: Reckoning) -> dict[str, int]:
@@ -260,9 +257,6 @@ def _see_at_banks(cast: Cast, books: Books, watcher: Watcher) -> dict[str, int]:
         failed += len(book.page("rejected")) + len(book.page("undelivered"))
         refused = cast.folder / "statements" / bank / "refused"
         seen[f"{bank}: files refused"] = len(list(refused.glob("*.reason.txt")))
-        seen[f"{bank}: forged calls refused"] = sum(
-            entry["code"] == UNAUTHORISED for entry in book.page("forged").values()
-        )
     return seen | {"bank calls refused or undelivered": failed}
 
 

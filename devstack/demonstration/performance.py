@@ -9,6 +9,7 @@ from devstack.agencies.scenario import BANKS, Day
 from devstack.demonstration.cast import AGENCIES
 from devstack.demonstration.ledger import Books, count_personal, expect, see
 from devstack.demonstration.observation import SeenRecord, Tables, Watcher
+from devstack.demonstration.protocols import expect_protocols, see_protocols
 from devstack.demonstration.stage import Stage, wait_until
 from devstack.demonstration.troubles import Ledger, SecondHand
 
@@ -147,9 +148,10 @@ class Performance:
         books = Books(self._day, await self._stage.read_books(), self._ledger)
         seen = await see(self._stage.cast, books, self._watcher, self._tables, self._stage.kills)
         seen |= await self._see_connectors()
+        seen |= await see_protocols(self._stage, books.books, self._tables)
         seen["personal data in logs"] = count_personal(self._day, self._stage.read_logs())
         seen["personal data in metrics"] = count_personal(self._day, await self._stage.read_metrics())
-        return expect(books, KILLED), seen
+        return expect(books, KILLED) | expect_protocols(books.books), seen
 
     async def _see_connectors(self) -> dict[str, int]:
         """Ask each connector how durable its spool is, and how far it has delivered what the hub sent."""

@@ -98,7 +98,7 @@ async def follow(
 
     The seconds are from that second payment to Immigration: by then nothing disturbs the exchange any more.
     """
-    told = next(told for told in day.reports if told.chapter == "evening")
+    told = next(told for told in day.reports if told.chapter == "evening" and told.channel == "notification")
     application = next(made for made in day.applications.values() if made.bill and made.bill.code == told.billing_code)
     number, bank = application.number, told.bank
     paid = books[bank].page("told")[told.key]

@@ -112,9 +112,13 @@ class Stage:
 
     async def read_status(self, name: str) -> dict[str, Any]:
         """Return what a process says of its own readiness."""
-        response = await self.client.get(f"{self.cast.url(name)}/readyz", timeout=REQUEST_LIMIT_S)
-        content: dict[str, Any] = response.json()
+        content: dict[str, Any] = await self.ask(name, "/readyz")
         return content
+
+    async def ask(self, name: str, path: str) -> Any:
+        """Return what a process answers to a question."""
+        response = await self.client.get(f"{self.cast.url(name)}{path}", timeout=REQUEST_LIMIT_S)
+        return response.json()
 
     def read_logs(self) -> list[str]:
         """Return everything that any process has printed so far."""

@@ -122,7 +122,7 @@ def test_closed_door_refuses_the_connection_and_opens_again() -> None:
 
 
 def test_statement_names_bill_direction_and_booking() -> None:
-    day = write_day(5, 20, START)
+    day = write_day(5, 25, START)
     reports = [report for report in day.reports if report.channel in ("statement", "reversal")]
     root = ElementTree.fromstring(write_statement(reports, "STATEMENT-1", "0001", START))
     spaces = {"c": NAMESPACE}
@@ -137,7 +137,7 @@ def test_statement_names_bill_direction_and_booking() -> None:
 
 
 def test_visa_system_takes_a_recommendation_once_and_refuses_other_content() -> None:
-    day, book = write_day(5, 20, START), Book()
+    day, book = write_day(5, 25, START), Book()
     system = VisaSystem(day, book)
     number = next(iter(day.applications))
     body = {"application": number, "number": "TKA-0123456789AB", "revision": 1}
@@ -153,7 +153,7 @@ def test_visa_system_takes_a_recommendation_once_and_refuses_other_content() -> 
 
 
 def test_visa_system_decides_once_its_question_is_answered() -> None:
-    day, book = write_day(5, 20, START), Book()
+    day, book = write_day(5, 25, START), Book()
     system = VisaSystem(day, book)
     number = next(made.number for made in day.applications.values() if made.variant == "queried")
     system.take("TKA-0123456789AB", "1", "issued", {}, {"application": number})

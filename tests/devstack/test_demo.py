@@ -40,7 +40,7 @@ SERVICES = Services("127.0.0.1:1", "tkadev_test_", "postgresql://x", "postgresql
 
 @pytest.fixture(scope="module")
 def cast(tmp_path_factory: pytest.TempPathFactory) -> Cast:
-    return call_cast(SERVICES, tmp_path_factory.mktemp("demo"), seed=7, applications=20)
+    return call_cast(SERVICES, tmp_path_factory.mktemp("demo"), seed=7, applications=25)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def _judge(raw: RawRecord, registry: Registry) -> Admitted | Refused | Deferred:
 
 
 def _payment(cast: Cast, author: Author) -> dict[str, Any]:
-    day = write_day(7, 20, START)
+    day = write_day(7, 25, START)
     made = next(made for made in day.applications.values() if made.variant == "late_key")
     report = replace(report_by_branch(made, day.start), bank=author.participant)
     return author.write_event(RECEIVED, report.billing_code or "", 1, describe_payment(report))
@@ -146,7 +146,7 @@ def test_misplaced_and_expired_messages_are_refused(
 
 def test_a_bank_may_not_revoke_a_permit_even_with_perfect_data(cast: Cast, registry: Registry) -> None:
     author = _author(cast)
-    verdict = _judge(author.seal(write_permit(author, write_day(7, 20, START))), registry)
+    verdict = _judge(author.seal(write_permit(author, write_day(7, 25, START))), registry)
     assert isinstance(verdict, Refused)
     assert verdict.code == Code.TYPE_NOT_PERMITTED
 
@@ -193,7 +193,7 @@ async def test_ministry_writes_its_register_and_one_transaction_is_overtaken(
 ) -> None:
     role = postgres_server.name("connector_of_test")
     postgres_server.execute(f'CREATE ROLE "{role}" LOGIN')
-    day = write_day(7, 20, START)
+    day = write_day(7, 25, START)
     async with asyncpg.create_pool(database, min_size=1, max_size=3) as pool:
         register = Register(pool, Casting(day, 0, 1000.0), Book())
         await register.create(role)
@@ -216,7 +216,7 @@ async def test_ministry_writes_its_register_and_one_transaction_is_overtaken(
 async def test_a_slow_transaction_is_invisible_until_it_commits(postgres_server: Postgres, database: str) -> None:
     role = postgres_server.name("connector_of_slow")
     postgres_server.execute(f'CREATE ROLE "{role}" LOGIN')
-    day, book = write_day(7, 20, START), Book()
+    day, book = write_day(7, 25, START), Book()
     async with asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
         register = Register(pool, Casting(day, 0, 200.0), book)
         await register.create(role)
@@ -232,7 +232,7 @@ async def test_a_slow_transaction_is_invisible_until_it_commits(postgres_server:
     postgres_server.execute(f'DROP ROLE "{role}"')
 
 
-@pytest.mark.parametrize("size", [20, 60])
+@pytest.mark.parametrize("size", [25, 60])
 def test_slow_transaction_never_holds_what_a_later_row_waits_for(size: int) -> None:
     for seed in range(200):
         rows = write_day(seed, size, START).rows_of("morning")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from devstack.agencies.scenario import APPLICATIONS_MIN, write_day
+from devstack.agencies.scenario import APPLICATIONS_FOR_ALL, APPLICATIONS_MIN, write_day
 from devstack.demo import REPOSITORY
 from devstack.demonstration.ledger import count_personal
 
@@ -28,14 +28,14 @@ def _run(folder: Path, *arguments: str, **settings: str) -> "subprocess.Complete
 
 
 @pytest.mark.timeout(RUN_LIMIT_S)
-def test_the_smallest_demo_sees_what_it_expects_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_demo_of_every_kind_sees_what_it_expects_and_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    done = _run(folder, APPLICATIONS=str(APPLICATIONS_MIN), SEED="77", KEEP="0")
+    done = _run(folder, APPLICATIONS=str(APPLICATIONS_FOR_ALL), SEED="77", KEEP="0")
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((folder / "summary.json").read_text())
     expected, seen = summary["expected"], summary["seen"]
     assert expected == seen
-    assert expected["applications"] == APPLICATIONS_MIN
+    assert expected["applications"] == APPLICATIONS_FOR_ALL
     assert expected["processes left behind"] == 0
     for key in ("duplicates", "equivocations", "recommendations withdrawn", "recommendations issued again"):
         assert expected[key] > 0, key

@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from devstack.agencies.reckoning import judge_bill, reckon
 from devstack.agencies.scenario import (
+    APPLICATIONS_FOR_ALL,
     APPLICATIONS_MIN,
     BANKS,
+    HOLDING_BANK,
     VARIANTS,
     Bill,
     Report,
@@ -42,8 +44,8 @@ def test_same_seed_gives_the_same_day_and_another_seed_another() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_smallest_day_plays_every_variant_and_every_outcome(seed: int) -> None:
-    day = write_day(seed, APPLICATIONS_MIN, START)
+def test_a_day_that_is_large_enough_plays_every_variant_and_every_outcome(seed: int) -> None:
+    day = write_day(seed, APPLICATIONS_FOR_ALL, START)
     assert {made.variant for made in day.applications.values()} == set(VARIANTS)
     outcomes = set(reckon(day.applications, day.rows, day.reports).outcomes.values())
     assert outcomes == {
@@ -66,6 +68,23 @@ def test_each_bank_has_something_to_tell_at_dawn_and_notifies_at_noon(seed: int)
         assert any(report.channel == "notification" for report in day.reports_of(bank, "noon"))
 
 
+@given(st.integers(0, 10_000), st.sampled_from([12, 25, 60]))
+def test_what_the_holding_bank_notifies_fits_its_bill_and_what_it_attempts_does_not(seed: int, size: int) -> None:
+    day = write_day(seed, size, START)
+    bills = day.bills()
+    for report in day.reports:
+        if report.bank == HOLDING_BANK and report.channel == "notification":
+            bill = bills[report.billing_code or ""]
+            assert (report.amount, report.currency) == (bill.amount, bill.currency)
+    attempts = [attempt for chapter in ("noon", "afternoon") for attempt in day.attempts_of(HOLDING_BANK, chapter)]
+    assert [attempt.answer for attempt in attempts] == ["4042513", "4042514", "4042512", "4042519"]
+    refused = attempts[0]
+    assert refused.billing_code in day.run_out()
+    booked = [report for report in day.reports if report.billing_code == refused.billing_code]
+    assert [(report.channel, report.amount) for report in booked] == [("statement", refused.amount)]
+    assert not day.attempts_of("bri", "noon")
+
+
 def test_too_small_a_day_is_refused() -> None:
     with pytest.raises(ValueError, match="at least"):
         write_day(1, APPLICATIONS_MIN - 1, START)
@@ -85,7 +104,7 @@ def test_everything_told_happened_before_the_start_and_numbers_are_unique(seed: 
 
 
 def test_reckoning_of_a_reversal_counts_two_revisions_and_one_withdrawal() -> None:
-    day = write_day(3, 20, START)
+    day = write_day(3, 25, START)
     number = next(made.number for made in day.applications.values() if made.variant == "reversed_repaid")
     reckoning = reckon(day.applications, day.rows, day.reports)
     assert [revision for name, revision in reckoning.issued if name == number] == [1, 2]
@@ -93,9 +112,9 @@ def test_reckoning_of_a_reversal_counts_two_revisions_and_one_withdrawal() -> No
 
 
 def test_applications_without_payment_or_approval_get_no_recommendation() -> None:
-    day = write_day(3, 20, START)
+    day = write_day(3, APPLICATIONS_FOR_ALL, START)
     issued = {number for number, _ in reckon(day.applications, day.rows, day.reports).issued}
-    without = {"rejected", "partial_only", "wrong_currency", "unmatched", "late_key"}
+    without = {"rejected", "partial_only", "wrong_currency", "unmatched", "late_key", "refused"}
     assert {made.number for made in day.applications.values() if made.variant not in without} == issued
 
 

@@ -10,7 +10,7 @@ from connectors.bank.settings import BankSettings
 from connectors.immigration.settings import ImmigrationSettings
 from connectors.link.settings import ConnectorSettings
 from connectors.ministry.__main__ import MinistrySettings
-from devstack.agencies.scenario import APPLICATIONS_MIN
+from devstack.agencies.scenario import APPLICATIONS_FOR_ALL, APPLICATIONS_MIN
 from devstack.demo import APPLICATIONS_DEFAULT, SEED_DEFAULT
 from hub.settings import Settings
 from tests.docs.markdown import GENERATED, table
@@ -35,7 +35,7 @@ DEMO = f"""## The demo and the tests
 
 | variable | default | says |
 | --- | --- | --- |
-| `APPLICATIONS` | `{APPLICATIONS_DEFAULT}` | How many applications the demo's day has; at least {APPLICATIONS_MIN}, so that each kind happens once. |
+| `APPLICATIONS` | `{APPLICATIONS_DEFAULT}` | How many applications the demo's day has; at least {APPLICATIONS_MIN}; from {APPLICATIONS_FOR_ALL} on each kind happens. |
 | `SEED` | `{SEED_DEFAULT}` | Another seed is another day. The same seed and size give the same one. |
 | `KEEP` |  | `1`: leave everything running; `make down` ends it. |
 | `DEVSTACK` |  | `embedded` or `docker`: where Kafka and PostgreSQL come from. By default Docker where an engine answers, else embedded. |
