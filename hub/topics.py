@@ -101,7 +101,9 @@ async def describe(bootstrap: str, prefix: str, names: Sequence[str]) -> dict[st
 def write_settings(topic: str, replicas: int) -> dict[str, str]:
     """Return the settings with which `topic` is created on `replicas` brokers."""
     settings = {
-        "compression.type": "producer",
+        # A megabyte of a sender's making can inflate to gigabytes, which every reader would have to hold. So brokers
+        # store what senders write uncompressed: they refuse what is then larger than `max.message.bytes`.
+        "compression.type": "uncompressed" if topic.startswith(INPUT_PREFIX) else "producer",
         # A sender must not choose the time by which its own message expires.
         "message.timestamp.type": "LogAppendTime",
         "min.insync.replicas": str(max(1, replicas - 1)),

@@ -199,6 +199,10 @@ async def test_a_header_name_that_is_no_text_stops_nobody(stage: Stage, codec: s
     await stage.publish([good, other])
     async with stage.running(stage.intake()) as tasks:
         await stage.taken(3, tasks)
+    if codec is not None:
+        # The broker has written the batch anew to store it uncompressed, the header's name in UTF-8.
+        assert await stage.count("SELECT count(*) FROM inbox") == 3
+        return
     row = await stage.exchange.row("SELECT code, fault, value, headers FROM quarantine")
     assert (row["code"], row["fault"], row["value"]) == ("header_invalid", "sender", bad.value)
     assert json.loads(row["headers"])[-1] == ["x-\udcff\udcfe", "MQ=="]
