@@ -49,7 +49,6 @@ from hub.step import (
     gather,
     keys_for,
     name_log,
-    proceed,
     sift,
 )
 from hub.store import cases as case_store
@@ -375,7 +374,8 @@ class Desk:
         plan = Plan(gathered.fresh, gathered=gathered)
         occasion = judgement.occasion()
         for work in gathered.cases.values():
-            plan.touched.append((work, proceed(work, judgement.rulebook, judgement.log_name, now, occasion)))
+            step = advance(work.joined(), judgement.rulebook, judgement.log_name, now, occasion)
+            plan.touched.append((work, step))
         unmatched = timedelta(seconds=judgement.registry.limits.unmatched_s)
         for waiting in gathered.codes.values():
             facts = [*waiting.row.facts, *waiting.fresh]

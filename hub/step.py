@@ -10,7 +10,7 @@ provisional index, PROVISIONAL + its place in the batch, which is larger than ev
 
 import hashlib
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from contracts.rules.case import (
     EXPLANATIONS,
     PAYMENTS,
     Fact,
+    Keys,
     State,
     facts_of,
     fold,
@@ -103,12 +104,13 @@ class BillingCode:
 class Case:
     """A case's row under its lock.
 
-    `told` is what participants were last told, `standing` the last recommendation, `personal` the worker's data by the
-    event that brought it, `stored` the text of `facts` as the row has it, `rule_set` the one that it was decided by.
+    `facts` is what decisions read and `stored` their text as the row has it, `told` what participants were last told,
+    `standing` the last recommendation, `personal` the worker's data by the event that brought it, `rule_set` the one
+    that it was decided by.
     """
 
     id: str
-    facts: Collection[Fact]
+    facts: Sequence[Fact]
     personal: dict[str, Any]
     standing: dict[str, Any] | None
     told: dict[str, Any]
@@ -124,10 +126,6 @@ class CaseWork:
     fresh: list[Fact] = field(default_factory=list)
     claimed: list[BillingCode] = field(default_factory=list)
     personal: dict[str, Any] = field(default_factory=dict)
-
-    def is_decisive(self) -> bool:
-        """Whether any of that is read by a decision."""
-        return bool(self.claimed) or any(fact.type in DECISIVE for fact in self.fresh)
 
     def joined(self) -> Case:
         """Return the case as it is with all of that."""
@@ -225,16 +223,23 @@ def sift(verdicts: Iterable[Admitted | Refused | Deferred], held: Held) -> Sifte
 
 
 def keys_for(fresh: Iterable[Admitted]) -> tuple[set[str], set[str]]:
-    """Return the (cases, billing codes) that these messages name: the rows to lock."""
+    """Return the (cases, billing codes) whose decision these messages may change: the rows to lock."""
     cases: set[str] = set()
     codes: set[str] = set()
     for admitted in fresh:
-        case_id, code = keys_of(admitted.envelope.type, admitted.envelope.subject, admitted.envelope.data)
+        case_id, code = _keys_of(admitted.envelope)
         if case_id is not None:
             cases.add(case_id)
         if code is not None:
             codes.add(code)
     return cases, codes
+
+
+def _keys_of(envelope: Envelope) -> Keys:
+    """Return what a message is hung on: what no decision reads is kept in the inbox alone, and so touches no case."""
+    if envelope.type not in DECISIVE:
+        return Keys(None, None)
+    return keys_of(envelope.type, envelope.subject, envelope.data)
 
 
 class _Accepted:
@@ -272,7 +277,7 @@ def gather(fresh: Sequence[Admitted], cases: Mapping[str, Case], codes: Mapping[
         if isinstance(found, int):
             gathered.repeats.append(Repeat(admitted, found))
             continue
-        case_id, code = keys_of(envelope.type, envelope.subject, envelope.data)
+        case_id, code = _keys_of(envelope)
         owner = claims.get(code) if code is not None else None
         work = _work_of(gathered, cases, case_id or owner)
         waiting = None if code is None or work is not None else _waiting_of(gathered, codes[code])
@@ -282,8 +287,10 @@ def gather(fresh: Sequence[Admitted], cases: Mapping[str, Case], codes: Mapping[
             continue
         index = PROVISIONAL + len(gathered.fresh)
         accepted.add(envelope, index)
-        fact = facts_of(envelope, admitted.event, admitted.participant, index)
         gathered.fresh.append(admitted)
+        if work is None and waiting is None:
+            continue
+        fact = facts_of(envelope, admitted.event, admitted.participant, index)
         if work is not None:
             work.fresh.append(fact)
             if fact.type in (APPROVED, AMENDED) and (personal := admitted.event.personal()) is not None:
@@ -344,8 +351,8 @@ def _fault_of(
     return None
 
 
-def _is_full(source: str, *facts: Collection[Fact]) -> bool:
-    """Whether this source has told all that one source may; stored facts are read only where there are so many."""
+def _is_full(source: str, *facts: Sequence[Fact]) -> bool:
+    """Whether this source has told all that one source may."""
     if sum(map(len, facts)) < FACTS_MAX:
         return False
     return sum(1 for some in facts for fact in some if fact.source == source) >= FACTS_MAX
@@ -375,15 +382,6 @@ def name_log(origin: str) -> uuid.UUID:
 def number_recommendation(log_name: uuid.UUID, application: str) -> str:
     """Return the number that all revisions of an application's recommendation bear."""
     return f"TKA-{uuid.uuid5(log_name, application).hex[:12].upper()}"
-
-
-def proceed(
-    work: CaseWork, rulebook: Rulebook, log_name: uuid.UUID, now: datetime, occasion: Occasion = NEW_FACTS
-) -> Step:
-    """Advance a case by what this batch adds; what no decision reads leaves everything as it was told."""
-    if not work.is_decisive():
-        return Step(work.case.told, work.case.standing, work.case.rule_set)
-    return advance(work.joined(), rulebook, log_name, now, occasion)
 
 
 def advance(case: Case, rulebook: Rulebook, log_name: uuid.UUID, now: datetime, occasion: Occasion = NEW_FACTS) -> Step:

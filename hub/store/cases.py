@@ -1,6 +1,6 @@
 """Cases and billing codes: the rows that one message's effect is computed from, under their locks."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,8 +12,6 @@ from hub.seal import settle_index
 from hub.step import BillingCode, Case
 from hub.store.database import Connection
 
-# A fact begins with its source, and nothing else in it begins so.
-FACT_BEGIN = '["https://'
 # Where `Fact.to_json` has the log index.
 FACT_LOG_INDEX = 6
 # An absent row cannot be locked: without its bare row, of two first facts that come at once one would be lost.
@@ -66,30 +64,6 @@ def read_facts(text: str) -> list[Fact]:
     return [Fact.from_json(stored) for stored in from_json(text.encode())]
 
 
-class StoredFacts(Collection[Fact]):
-    """The facts that a row keeps, read only when they are looked at: most messages just add to them."""
-
-    __slots__ = ("_facts", "_text")
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._facts: list[Fact] | None = None
-
-    def _read(self) -> list[Fact]:
-        if self._facts is None:
-            self._facts = read_facts(self._text)
-        return self._facts
-
-    def __len__(self) -> int:
-        return self._text.count(FACT_BEGIN)
-
-    def __iter__(self) -> Iterator[Fact]:
-        return iter(self._read())
-
-    def __contains__(self, fact: object) -> bool:
-        return fact in self._read()
-
-
 def join_facts(stored: Iterable[str], fresh: Iterable[Fact], base: int) -> str:
     """Join the stored texts of facts with fresh ones, whose provisional log indices become real."""
     parts = [text[1:-1] for text in stored if text != "[]"]
@@ -121,7 +95,7 @@ async def lock_cases(connection: Connection, cases: Collection[str]) -> dict[str
     return {
         identity: Case(
             identity,
-            StoredFacts(facts),
+            read_facts(facts),
             {} if personal is None else from_json(personal.encode()),
             None if standing is None else from_json(standing.encode()),
             from_json(told.encode()),

@@ -17,7 +17,7 @@ from contracts.wire.record import Record
 from hub import desk, failpoint, fsck, step, topics
 from hub.health import Health
 from hub.intake import Intake, IntakeFailed
-from hub.step import CaseWork, Step
+from hub.step import Case, Step
 from hub.topics import TopicChanged
 from tests.hub.exchange import HEARD, Exchange
 
@@ -155,17 +155,17 @@ async def test_rival_owners_of_the_same_partitions_do_everything_once(stage: Sta
 
 
 async def test_a_bug_is_isolated_to_its_record(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def choke(work: CaseWork, *others: Any) -> Step:
-        if work.case.id == "B.3/000003":
-            raise ZeroDivisionError(work.case.id)
-        return step.proceed(work, *others)
+    def choke(case: Case, *others: Any) -> Step:
+        if case.id == "B.3/000003":
+            raise ZeroDivisionError(case.id)
+        return step.advance(case, *others)
 
-    monkeypatch.setattr(desk, "proceed", choke)
+    monkeypatch.setattr(desk, "advance", choke)
     signed, _ = permits(stage, 0, 8)
     async with stage.running(stage.intake()) as tasks:
         await stage.publish(signed)
         await stage.taken(32, tasks)
-    assert await stage.count("SELECT count(*) FROM inbox") == 28
+    assert await stage.count("SELECT count(*) FROM inbox") == 29
     row = await stage.exchange.row("SELECT DISTINCT code, fault, traceback FROM quarantine")
     assert (row["code"], row["fault"]) == ("poison", "hub")
     assert "choke" in row["traceback"]

@@ -20,7 +20,7 @@ from contracts.wire.envelope import read_envelope
 from contracts.wire.signature import Signature
 from hub import step
 from hub.seal import derive_id, settle_index
-from hub.step import BillingCode, Case, Held, advance_code, gather, keys_for, name_log, proceed, sift
+from hub.step import BillingCode, Case, Held, advance, advance_code, gather, keys_for, name_log, sift
 from tests.contracts.samples import RULEBOOK
 from tests.hub.exchange import APPLICATION, CODE, Bank, Ministry, Sender
 
@@ -56,7 +56,7 @@ class Book:
         for work in gathered.cases.values():
             work.fresh = [self._settle(fact) for fact in work.fresh]
             case = work.joined()
-            done = proceed(work, RULEBOOK, LOG, NOW)
+            done = advance(case, RULEBOOK, LOG, NOW)
             case.told, case.standing = done.told, done.standing
             self.cases[case.id] = case
             self.events += done.events
@@ -170,7 +170,9 @@ def test_a_case_that_repeats_itself_is_full(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(step, "FACTS_MAX", 3)
     ministry, bri, book = Ministry(), Bank("bri"), Book()
     steps = [admitted(ministry, ministry.permit("completed")) for _ in range(5)]
-    assert [refused.code for refused in book.take(steps).unfit] == [Code.FACTS_LIMIT] * 2
+    assert book.take(steps).unfit == []
+    submissions = [admitted(ministry, ministry.submitted()) for _ in range(5)]
+    assert [refused.code for refused in book.take(submissions).unfit] == [Code.FACTS_LIMIT] * 2
     payments = [admitted(bri, bri.paid()) for _ in range(4)]
     assert [refused.code for refused in book.take(payments).unfit] == [Code.FACTS_LIMIT]
 
