@@ -190,12 +190,15 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
                 await performance.perform()
                 say("Waiting until everything has come to rest")
                 expected, seen = await performance.settle()
+                due, reported = await performance.reconcile()
+                say("hub reconcile run: every bank's days are reported, to the bank and to the ministry")
                 await stage.run_hub("fsck", "--json")
                 say("hub fsck: every case, refolded from the inbox in log order, equals the stored one")
             books = await stage.read_books()
+            report.show_totals(console, due, reported)
             report.show_steps(console, *await report.follow(day, books, watcher, tables))
             report.show_delays(console, report.measure_delays(day, books))
-    return expected, seen
+    return expected | due, seen | reported
 
 
 async def _set_stage(stage: Stage, stack: Stack, say: Say) -> None:

@@ -17,7 +17,7 @@ from devstack.agencies.snap import Call, NoTokenError, Sender, write_call, write
 TAKEN = "2002500"
 INCONSISTENT = "4042518"
 ACCEPTED_CODES = {TAKEN, INCONSISTENT}  # 4042518 answers a repeat with the first result: the first one got through.
-BILL_FOUND, BILL_UNKNOWN = "2002400", "4042412"
+BILL_FOUND = "2002400"
 UNAUTHORISED, CONFLICT = "4012500", "4092500"
 SERVER_ERROR = 500
 RETRY_PAUSE_S = 0.25
@@ -49,16 +49,17 @@ class Caller:
         self._questions = 0
 
     def tell_all(self, reports: Sequence[Report], after_first: Callable[[Report], None] | None = None) -> None:
-        """Tell payments in order; one whose bill is not there yet is asked about again after the others."""
+        """Tell payments in order; one whose bill is not (or not again) there is asked about after the others."""
         waiting = deque(reports)
         deadline_s = time.time() + RETRY_LIMIT_S
         while waiting:
             report = waiting.popleft()
             code = self.inquire(report.billing_code or "")
             time.sleep(self._pause_s)
-            if self._holds and code == BILL_UNKNOWN and time.time() < deadline_s:
+            if self._holds and code != BILL_FOUND and time.time() < deadline_s:
                 waiting.append(report)
                 continue
+            deadline_s = time.time() + RETRY_LIMIT_S
             self._book.note("inquiries", report.key, code=code)
             if self.notify(report) and after_first is not None:
                 after_first(report)

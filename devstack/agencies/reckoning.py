@@ -41,17 +41,18 @@ class Money:
 
 @dataclass(slots=True)
 class Verdict:
-    """The outcome of each report of one billing code, by the report's key, and the sum that settles."""
+    """The outcome of each report of one billing code, by the report's key, the sum that settles, and the money."""
 
     outcomes: dict[str, str] = field(default_factory=dict)
     settled: Decimal = Decimal(0)
+    moneys: list[Money] = field(default_factory=list)
 
 
 def judge_bill(bill: Bill | None, reports: Iterable[Report]) -> Verdict:
     """Judge all that was reported under one billing code. `bill`: None if nobody issued it."""
     told = list(reports)
     moneys = _gather(report for report in told if report.channel != "reversal")
-    verdict = Verdict()
+    verdict = Verdict(moneys=moneys)
     for reversal in (report for report in told if report.channel == "reversal"):
         verdict.outcomes[reversal.key] = "reversed" if _take_back(moneys, reversal) else "unmatched"
     for money in sorted(moneys, key=lambda money: money.paid_at):

@@ -1,6 +1,7 @@
 """The day as it is performed: chapters, kills, outages and troubles, each on a condition, none on a clock."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
@@ -10,12 +11,25 @@ from devstack.demonstration.cast import AGENCIES
 from devstack.demonstration.ledger import Books, count_personal, expect, see
 from devstack.demonstration.observation import SeenRecord, Tables, Watcher
 from devstack.demonstration.protocols import expect_protocols, see_protocols
+from devstack.demonstration.reconciliation import (
+    CLOSED_KIND,
+    RESOLVED_KIND,
+    codes_of,
+    expect_differences,
+    expect_totals,
+    list_days,
+    list_standing,
+    see_differences,
+    see_totals,
+)
 from devstack.demonstration.stage import Stage, wait_until
 from devstack.demonstration.troubles import Ledger, SecondHand
+from devstack.processes import StackError
 
 OUTAGE_S = 10
 STEP_LIMIT_S = 90.0
 SETTLE_POLL_S = 0.3
+REPORT_LIMIT_S = 20.0
 # A heartbeat goes out on every stream all the time, so a connector is hardly ever at the very end.
 HEARTBEATS_ON_THE_WAY_MAX = 2
 KILLED = ("hub-intake-1", "hub-relay", *(f"connector-{agency}" for agency in AGENCIES))
@@ -127,11 +141,59 @@ class Performance:
         self._say("Afternoon (sore): payments are taken back, permits are revoked")
         await self._stage.begin_chapter("afternoon", "ministry", *BANKS)
         await self._wait("Immigration knows what is withdrawn", lambda: self._immigration_has(touched, "withdrawn"))
+        await self._wait("the banks' afternoon is over", lambda: self._have_played("afternoon", *BANKS))
+        await self._explain_as_bank()
+
+    async def _explain_as_bank(self) -> None:
+        """Explain what was notified long ago and not booked; what the evening's statement will bring is left to it."""
+        asked, late = codes_of(self._day, "not_booked"), codes_of(self._day, "booked_late")
+
+        def find_open() -> dict[str, str]:
+            opened = list_standing(self._watcher, "bri")
+            return {each.code: identity for identity, each in opened.items() if each.kind == RESOLVED_KIND}
+
+        async def are_open() -> bool:
+            return asked | late <= find_open().keys()
+
+        await self._wait("money that was notified long ago and not booked is a difference", are_open)
+        await self._hand.explain(identity for code, identity in find_open().items() if code in asked)
+        self._say("A bank explains money that its books lack; the ministry explains money beyond a bill")
 
     async def _play_evening(self) -> None:
         self._say("Evening (petang): what was taken back is paid again")
         await self._stage.begin_chapter("evening", *BANKS)
         await self._wait("the banks' evening is over", lambda: self._have_played("evening", *BANKS))
+        await self._close_as_operator()
+
+    async def _close_as_operator(self) -> None:
+        """Close what no message will ever resolve: a payment taken back that nobody had told."""
+
+        def find_open() -> list[str]:
+            standing = list_standing(self._watcher, "ministry")
+            return [identity for identity, each in standing.items() if each.kind == CLOSED_KIND]
+
+        async def is_open() -> bool:
+            return bool(find_open())
+
+        await self._wait("a reversal of nothing is a difference", is_open)
+        identity = find_open()[0]
+        await self._stage.run_hub("reconcile", "close", identity, "--reason", "The bank took back its own error.")
+        self._ledger.closed.append(identity)
+        self._say("hub reconcile close: one difference is over on an operator's word")
+
+    async def reconcile(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Have every banking day of the money reported, and return each bank's sums as (expected, seen)."""
+        books = Books(self._day, await self._stage.read_books(), self._ledger)
+        for day in list_days(books):
+            await self._stage.run_hub("reconcile", "run", "--day", day.isoformat(), "--json")
+        expected = expect_totals(books)
+
+        async def are_reported() -> bool:
+            return see_totals(self._watcher) == expected
+
+        with contextlib.suppress(StackError):
+            await wait_until("the banks' days are reported", are_reported, REPORT_LIMIT_S)
+        return expected, see_totals(self._watcher)
 
     async def settle(self) -> tuple[dict[str, int], dict[str, int]]:
         """Wait until what is seen is what is expected, and return (expected, seen); after the limit, as they stand."""
@@ -151,7 +213,8 @@ class Performance:
         seen |= await see_protocols(self._stage, books.books, self._tables)
         seen["personal data in logs"] = count_personal(self._day, self._stage.read_logs())
         seen["personal data in metrics"] = count_personal(self._day, await self._stage.read_metrics())
-        return expect(books, KILLED) | expect_protocols(books.books), seen
+        seen |= see_differences(books, self._watcher)
+        return expect(books, KILLED) | expect_protocols(books.books) | expect_differences(books), seen
 
     async def _see_connectors(self) -> dict[str, int]:
         """Ask each connector how durable its spool is, and how far it has delivered what the hub sent."""

@@ -8,23 +8,48 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from devstack.agencies.bookkeeping import COLUMNS
 from devstack.agencies.scenario import Application, Day
 from devstack.demonstration.cast import RECOMMENDATION_TYPES
 from devstack.demonstration.observation import Tables, Watcher
+from devstack.demonstration.reconciliation import TOTAL
 from devstack.demonstration.stage import Book
 
 # The table's parts, in order: a title, and how the keys of that part begin.
 PARTS = (
-    ("What was sent / yang dikirim", ("applications", "accepted from", "receipted to")),
+    (
+        "What was sent / yang dikirim",
+        ("applications", "accepted from", "receipted to", "ministry: facts", "ministry: keys"),
+    ),
     ("What came of the money / hasil pembayaran", ("payment reports", "bills ")),
+    ("Differences, and each bank's day / selisih dan rekonsiliasi", ("differences", TOTAL, "daily reports")),
     ("Recommendations / rekomendasi", ("recommendations",)),
-    ("What was delivered / yang diterima instansi", ("immigration:", "ministry:")),
+    ("What was delivered, and answered / yang diterima dan dijawab", ("immigration:", "ministry:")),
+    (
+        "What the banks' calls were answered / jawaban SNAP",
+        ("bri: answered", "mandiri: answered", "bank calls answered"),
+    ),
+    ("What else the banks did / lain-lain dari bank", ("bri: ", "mandiri: ")),
     (
         "What was refused, and why / ditolak, dan sebabnya",
-        ("refused:", "refusal receipts", "duplicates", "equivocations", "bri:", "mandiri:"),
+        ("refused:", "refusal receipts", "duplicates", "equivocations"),
     ),
     ("What was killed, and what was left / gangguan dan sisa", ("",)),
 )
+ANSWERS = {
+    "2002400": "the bill may be paid / tagihan dapat dibayar",
+    "2002500": "a repeat, answered as at first / jawaban pertama",
+    "4012500": "forged, or a clock far off / palsu, jam salah",
+    "4042412": "inquiry: no such bill / tagihan tidak ada",
+    "4042414": "inquiry: paid before / sudah dibayar",
+    "4042419": "inquiry: run out / kedaluwarsa",
+    "4042512": "not allowed: no such bill / tagihan tidak ada",
+    "4042513": "not allowed: not the bill's amount / jumlah salah",
+    "4042514": "not allowed: paid before / sudah dibayar",
+    "4042518": "the same call again, the first result / panggilan ulang",
+    "4042519": "not allowed: run out / kedaluwarsa",
+    "4092500": "another payment under a used number / nomor bentrok",
+}
 WORDS = {
     "applications": "Applications / permohonan",
     "accepted from bri, second key": "accepted from bri under a key that came after its message / kunci menyusul",
@@ -52,8 +77,14 @@ WORDS = {
     "refusal receipts": "signed refusal receipts to known senders / tanda terima penolakan",
     "bri: files refused": "bri: truncated statement set aside / berkas terpotong",
     "mandiri: files refused": "mandiri: truncated statement set aside / berkas terpotong",
-    "bri: forged calls refused": "bri: forged SNAP call turned away / panggilan palsu",
-    "mandiri: forged calls refused": "mandiri: forged SNAP call turned away / panggilan palsu",
+    "mandiri: tokens renewed": "mandiri: an access token that had run out, renewed / token diperbarui",
+    "differences: not_booked": "notified and not booked in time / belum dibukukan",
+    "differences: not_notified": "booked and never notified / tanpa notifikasi",
+    "differences: amount": "one payment, two amounts / jumlah berbeda",
+    "differences: currency": "another currency than the bill's / mata uang salah",
+    "differences: unmatched": "money without a bill / tanpa tagihan",
+    "differences: excess": "money beyond the bill / lebih bayar",
+    "differences: reversal_of_nothing": "taken back, and never paid / pembatalan tanpa pembayaran",
     "ministry: rows set aside": "ministry: a row that cannot be translated, reported back / baris ditolak",
     "payment reports told otherwise": "told otherwise than the books say / berbeda dari pembukuan",
 }
@@ -80,15 +111,43 @@ def show_comparison(console: Console, expected: Mapping[str, int], seen: Mapping
     for title, _ in PARTS:
         table.add_section()
         table.add_row(f"[bold]{title}[/]", "", "", "")
-        for key in [key for key in keys if _part_of(key) == title]:
+        # Sums have a table of their own; here stands only what differs.
+        for key in [key for key in keys if _part_of(key) == title and not _is_agreed_sum(key, expected, seen)]:
             wanted, found = expected.get(key, 0), seen.get(key, 0)
-            table.add_row(f"  {WORDS.get(key, key)}", str(wanted), str(found), MARKS[wanted == found])
+            table.add_row(f"  {_words_of(key)}", str(wanted), str(found), MARKS[wanted == found])
     console.print(table)
     return sum(expected.get(key, 0) != seen.get(key, 0) for key in keys)
 
 
+def _words_of(key: str) -> str:
+    agency, _, code = key.partition(": answered ")
+    return f"{agency}: {code}: {ANSWERS[code]}" if code in ANSWERS else WORDS.get(key, key)
+
+
+def show_totals(console: Console, expected: Mapping[str, int], seen: Mapping[str, int]) -> None:
+    """Print each bank's sums by day and currency; a sum that the bank's own book does not have is marked."""
+    table = Table(title="Each bank's money by day, as reported / uang per bank dan hari", title_justify="left")
+    for name in ("bank, day, currency", *COLUMNS):
+        table.add_column(name, justify="left" if name not in COLUMNS else "right")
+    lines: dict[str, dict[str, str]] = {}
+    for key in sorted({key for key in (*expected, *seen) if key.startswith(TOTAL)}):
+        place, _, column = key.removeprefix(f"{TOTAL} ").partition(": ")
+        wanted, found = expected.get(key, 0), seen.get(key, 0)
+        shown = (
+            f"{found / 100:,.2f}" if wanted == found else f"[bold red]{found / 100:,.2f}, not {wanted / 100:,.2f}[/]"
+        )
+        lines.setdefault(place, {})[column.partition(",")[0]] = shown
+    for place, sums in lines.items():
+        table.add_row(place, *(sums.get(name, "") for name in COLUMNS))
+    console.print(table)
+
+
 def _part_of(key: str) -> str:
     return next(title for title, prefixes in PARTS if key.startswith(prefixes))
+
+
+def _is_agreed_sum(key: str, expected: Mapping[str, int], seen: Mapping[str, int]) -> bool:
+    return key.startswith(TOTAL) and expected.get(key) == seen.get(key)
 
 
 async def follow(

@@ -20,6 +20,8 @@ from devstack.demonstration.keys import SigningKey
 from devstack.demonstration.observation import SeenRecord
 
 RECEIVED = "id.tka.bank.payment.received.v1"
+DIFFERENCE_EXPLAINED = "id.tka.bank.difference.explained.v1"
+EXPLANATION_CODE = "SETTLEMENT_PENDING"
 FORGED_SEQUENCE = 9_000_000  # Far beyond what a connector of the demo reaches: a refused record takes no number.
 NO_BILL = "899999999999999"
 
@@ -44,6 +46,8 @@ class Ledger:
 
     troubles: list[Trouble] = field(default_factory=list)
     late_key_reports: list[Report] = field(default_factory=list)
+    explained: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
 
     def refusals(self) -> dict[str, int]:
         """Count expected refusals by code."""
@@ -104,6 +108,17 @@ class SecondHand:
             event["time"] = write_time(report.at)
             await self._send("key not yet in the registry", branch.seal(event), None)
             self._ledger.late_key_reports.append(report)
+
+    async def explain(self, difference_ids: Iterable[str]) -> None:
+        """Explain differences in the name of bri's back office, which signs with the bank's second key."""
+        office = self._author("bri", self._cast.branch_key, BRANCH_SOURCE)
+        sent = len(self._ledger.late_key_reports) + len(self._ledger.explained)
+        for number, identity in enumerate(difference_ids, start=sent + 1):
+            subject = identity.partition(":")[0]
+            said = {"explanation_code": EXPLANATION_CODE, "text": "Pembukuan menyusul."}
+            event = office.write_event(DIFFERENCE_EXPLAINED, subject, number, {"difference_id": identity, **said})
+            await self._send("a bank explains a difference", office.seal(event), None)
+            self._ledger.explained.append(identity)
 
     def _write_payment(self, author: Author, code: str) -> dict[str, Any]:
         data = {
