@@ -5,6 +5,8 @@ SHELL := /bin/sh
 
 BIN := .venv/bin
 READY := .venv/ready
+# Most tests wait for processes of their own, so that two at a time fill two cores. Each has its own Kafka and PostgreSQL.
+WORKERS := 2
 # The newest interpreter that is new enough; PYTHON= names another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -29,10 +31,10 @@ down: $(READY) ## End what `make demo KEEP=1` left running
 	@$(BIN)/python -m devstack.demo down
 
 test: $(READY) ## Run the tests, all but the long ones
-	@$(BIN)/pytest tests --ignore=tests/faults
+	@$(BIN)/pytest tests --ignore=tests/faults --numprocesses=$(WORKERS) --dist=loadfile
 
 faults: $(READY) ## Kill, freeze and starve every part, and check that nothing is lost or doubled
-	@$(BIN)/pytest tests/faults --timeout=600
+	@$(BIN)/pytest tests/faults --timeout=600 --numprocesses=$(WORKERS) --dist=loadgroup
 
 fuzz: $(READY) ## Give the readers of a bank's words a million broken inputs
 	@$(BIN)/python -m tests.fuzz
@@ -47,8 +49,8 @@ lint: $(READY) ## Check style, types, the direction of imports, the length of fu
 bench: $(READY) ## Measure messages per second and per CPU-second; results in build/bench
 	@$(BIN)/python -m tests.bench
 
-wheels: $(READY) ## Build the wheels of contracts, connectors and hub into dist
-	@for part in contracts connectors hub; do \
+wheels: $(READY) ## Build the wheels of contracts, connectors, hub and oversight into dist
+	@for part in contracts connectors hub oversight; do \
 		$(BIN)/python -m build --wheel --no-isolation --outdir dist packaging/$$part || exit 1; done
 
 requirements: $(READY) ## Pin the packages anew, with hashes and no registry address

@@ -40,6 +40,7 @@ SQL_ROOMS = (
     "connectors/ministry/outcome_queue.py",
     "connectors/link/spool",
     "connectors/immigration/standing_file.py",
+    "connectors/oversight/monitor_state.py",
     "connectors/oversight/witness_state.py",
 )
 KAFKA_ROOMS = ("hub/intake", "hub/relay", "hub/topics.py")

@@ -52,7 +52,7 @@ def test_connectors_install_without_the_hub(wheels: dict[str, Path], tmp_path: P
     python = tmp_path / "agency" / "bin" / "python"
     pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # What the wheel asks for is installed at the pinned versions, and nothing of the hub's own comes with it.
-    constraints = _write_constraints(tmp_path / "constraints.txt")
+    constraints = write_constraints(tmp_path / "constraints.txt")
     subprocess.run(
         [*pip, "--constraint", constraints, wheels["contracts"], wheels["connectors"]],
         check=True,
@@ -102,7 +102,7 @@ def _read_dependencies(path: Path) -> list[str]:
     return dependencies
 
 
-def _write_constraints(path: Path) -> Path:
+def write_constraints(path: Path) -> Path:
     """Write the pins of requirements.txt without their hashes, which pip does not take as constraints of wheels."""
     pins = [line.rstrip(" \\") for line in (ROOT / "requirements.txt").read_text().splitlines()]
     lines = [line for line in pins if line and not line.startswith((" ", "#"))]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from connectors.oversight import witness_command
+from connectors.oversight import monitor_command, verify_command, witness_command
 from connectors.oversight.witness_command import WrongUse
 
 WRONG_USE = 2
@@ -16,7 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m connectors.oversight", description="The oversight body's own tools. They trust no hub."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    witness_command.add_commands(commands)
+    for module in (verify_command, monitor_command, witness_command):
+        module.add_commands(commands)
     parsed = parser.parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:

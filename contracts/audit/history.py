@@ -15,6 +15,8 @@ from contracts.log import entry
 from contracts.registry import Registry, check_successor
 from contracts.wire.key import PublicKey
 
+JWS_DOTS = 2
+
 
 class Version(NamedTuple):
     """A registry and the log index from which on it is in force."""
@@ -75,8 +77,9 @@ def read_history(
     root: PublicKey,
     findings: Findings,
     version_min: int = 0,
+    persons_min: int = 1,
 ) -> History:
-    """Read the registry's documents, each against its leaf, the root's signature and the one before it."""
+    """Read the registry's documents, each against its leaf, its signatures and the one before it."""
     versions: list[Version] = []
     for number, shown in enumerate(sorted(documents, key=lambda document: document.index), 1):
         subject = f"registry version {number}"
@@ -96,10 +99,17 @@ def read_history(
         if said != {"kind": "registry", "version": registry.version, "sha256": digest_document(shown.document)}:
             findings.doubt(Doubt.LEAF_DIFFERS, subject, f"index {shown.index}")
             continue
+        if (persons := count_persons(shown.document)) < persons_min:
+            findings.doubt(Doubt.REGISTRY_TOO_FEW_PERSONS, subject, f"{persons} signed, {persons_min} must")
         versions.append(Version(shown.index, registry))
     if not versions or versions[-1].registry.version < version_min:
         findings.doubt(Doubt.REGISTRY_HISTORY_INCOMPLETE, "registry", f"version {version_min} is known and not shown")
     return History(tuple(versions), _read_keys(entries))
+
+
+def count_persons(document: str) -> int:
+    """Return how many persons signed a registry document that was read: in its present form the holder of the root."""
+    return int(document.count(".") == JWS_DOTS)
 
 
 def _read_keys(entries: Mapping[int, Mapping[str, Any]]) -> dict[str, KeyLife]:

@@ -41,7 +41,8 @@ class Trust:
     """What the one who checks believes, all from elsewhere than the pack.
 
     `cosignature_age_s_max` is how much older than the export a cosignature may be; `registry_version_min` the newest
-    registry version known; `contracts` the SHA-256 in hex of each event contract that this program reads by.
+    registry version known; `persons_min` how many persons must have signed each version; `contracts` the SHA-256 in
+    hex of each event contract that this program reads by.
     """
 
     root: PublicKey
@@ -49,6 +50,7 @@ class Trust:
     now: datetime
     cosignature_age_s_max: int | None = None
     registry_version_min: int = 0
+    persons_min: int = 1
     contracts: Mapping[str, str] | None = None
 
 
@@ -70,8 +72,9 @@ class _Check:
         opened = self._check_checkpoint()
         self._read_leaves(None if opened is None else opened.checkpoint)
         failed = len(self.findings.failures)
+        trust = self.trust
         history = read_history(
-            self.pack.registries, self.entries, self.trust.root, self.findings, self.trust.registry_version_min
+            self.pack.registries, self.entries, trust.root, self.findings, trust.registry_version_min, trust.persons_min
         )
         if len(self.findings.failures) == failed:
             newest = history.versions[-1].registry

@@ -321,6 +321,11 @@ def newest_registry_left_out() -> Forged:
     return world, world.pack(), world.trust(registry_version_min=2)
 
 
+def registry_signed_by_one_person() -> Forged:
+    world = World.settled()
+    return world, world.pack(), world.trust(persons_min=2)
+
+
 def signed_by_no_hub() -> Forged:
     world = unpaid()
     world.accept(world.bri.sign(world.bri.paid()))
@@ -394,6 +399,7 @@ FORGERIES: dict[Forgery, str] = {
     registry_of_another_root: Doubt.REGISTRY_INVALID,
     registry_version_left_out: Doubt.REGISTRY_HISTORY_INCOMPLETE,
     newest_registry_left_out: Doubt.REGISTRY_HISTORY_INCOMPLETE,
+    registry_signed_by_one_person: Doubt.REGISTRY_TOO_FEW_PERSONS,
     signed_by_no_hub: Doubt.RECOMMENDATION_SIGNATURE_INVALID,
     revision_skipped: Doubt.REVISION_WRONG,
     withdrawn_for_nothing: Doubt.WITHDRAWAL_WRONG,

@@ -197,10 +197,8 @@ class World:
 
     def trust(self, **others: Any) -> Trust:
         """What the oversight body trusts."""
-        return replace(
-            Trust(self.root.public, self.policy(), self.now + timedelta(minutes=1), 3_600, 0, INSTALLED.contracts),
-            **others,
-        )
+        soon = self.now + timedelta(minutes=1)
+        return replace(Trust(self.root.public, self.policy(), soon, 3_600, contracts=INSTALLED.contracts), **others)
 
     def path(self, index: int) -> list[bytes]:
         """The inclusion path of an entry."""

@@ -1,0 +1,96 @@
+"""What the monitor alarms on, beside what a recheck of a pack finds, in plain words of both languages."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from contracts.audit.finding import WORDS, Words
+
+
+class Cause(StrEnum):
+    """Why there is an alarm. A name is never reused."""
+
+    ENTRY_MALFORMED = "entry_malformed"
+    MESSAGE_KEY_NOT_IN_FORCE = "message_key_not_in_force"
+    MESSAGE_TWICE = "message_twice"
+    RECOMMENDATION_NOT_SHOWN = "recommendation_not_shown"
+    REGISTRY_NOT_SHOWN = "registry_not_shown"
+    REGISTRY_VERSION_SKIPPED = "registry_version_skipped"
+    KEY_CHANGE_UNFOUNDED = "key_change_unfounded"
+    RULE_SET_CHANGED = "rule_set_changed"
+    CONTRACT_CHANGED = "contract_changed"
+    SEQUENCE_GAP = "sequence_gap"
+    COUNT_DIFFERS = "count_differs"
+    PACK_OF_ANOTHER_PAST = "pack_of_another_past"
+
+
+CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
+    {
+        Cause.ENTRY_MALFORMED: Words(
+            "The log holds an entry that the protocol does not know.", "Log memuat catatan yang tidak dikenal protokol."
+        ),
+        Cause.MESSAGE_KEY_NOT_IN_FORCE: Words(
+            "A message was accepted under a key that did not count at its place in the log.",
+            "Pesan diterima dengan kunci yang tidak berlaku pada tempatnya di log.",
+        ),
+        Cause.MESSAGE_TWICE: Words("The log holds one message twice.", "Log memuat satu pesan dua kali."),
+        Cause.RECOMMENDATION_NOT_SHOWN: Words(
+            "A recommendation is in the log and nobody shows on what it rests.",
+            "Rekomendasi tercatat dalam log tetapi dasarnya tidak ditunjukkan.",
+        ),
+        Cause.REGISTRY_NOT_SHOWN: Words(
+            "The registry was changed and nobody shows the signed document.",
+            "Registri diubah tetapi dokumen bertanda tangannya tidak ditunjukkan.",
+        ),
+        Cause.REGISTRY_VERSION_SKIPPED: Words(
+            "The registry's versions do not follow each other.", "Versi registri tidak berurutan."
+        ),
+        Cause.KEY_CHANGE_UNFOUNDED: Words(
+            "The log adds or revokes a key that the signed registry does not.",
+            "Log menambah atau mencabut kunci yang tidak ada dalam registri bertanda tangan.",
+        ),
+        Cause.RULE_SET_CHANGED: Words(
+            "A rule set came into the log that is not among those installed here.",
+            "Ada ketentuan baru dalam log yang tidak terpasang di sini.",
+        ),
+        Cause.CONTRACT_CHANGED: Words(
+            "An event contract came into the log that is not among those installed here.",
+            "Ada kontrak peristiwa baru dalam log yang tidak terpasang di sini.",
+        ),
+        Cause.SEQUENCE_GAP: Words(
+            "A source numbered messages that are not in the log.",
+            "Ada nomor urut pesan dari sumber yang tidak ada dalam log.",
+        ),
+        Cause.COUNT_DIFFERS: Words(
+            "A participant counted other messages than the log holds of it.",
+            "Hitungan peserta berbeda dari jumlah pesannya dalam log.",
+        ),
+        Cause.PACK_OF_ANOTHER_PAST: Words(
+            "A pack shows another entry than the log showed here: the log has two pasts.",
+            "Paket menunjukkan catatan lain daripada log di sini: log memiliki dua masa lalu.",
+        ),
+    }
+)
+
+
+class Alarm(NamedTuple):
+    """One alarm; `evidence` is what proves it, to be shown to others."""
+
+    code: str
+    subject: str
+    detail: str
+    evidence: Mapping[str, Any]
+
+    @property
+    def words(self) -> Words:
+        """The code in plain words."""
+        return CAUSES.get(self.code) or WORDS[self.code]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the alarm as JSON holds it."""
+        words = self.words
+        return {
+            "code": str(self.code), "subject": self.subject, "detail": self.detail, "en": words.en, "id": words.id,
+            "evidence": dict(self.evidence),
+        }  # fmt: skip

@@ -1,0 +1,214 @@
+"""The monitor: follows the whole log, computes its tree again, and looks at every entry.
+
+    checkpoint, bundles --follow--> Edge == root, entries --Reader--> keys, registry, rule sets, recommendations
+
+The root is computed from the entries themselves on top of the edge kept from last time, so a log that changed anything
+it said before cannot give the root that it signs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from pydantic_core import from_json
+
+from connectors.oversight.alarm import Alarm, Cause
+from connectors.oversight.log_source import LogSource
+from connectors.oversight.monitor_state import Followed, MonitorState
+from contracts.audit.finding import Doubt
+from contracts.audit.verify import Trust
+from contracts.log.checkpoint import Opened, open_checkpoint
+from contracts.log.fault import Fault, Unproven
+from contracts.log.tile import WIDTH, Edge
+from contracts.merkle import leaf_hash
+from contracts.wire.instant import write_instant
+
+# What stands in the log and needs nothing but its place: refusals, deadlines, what operators did.
+PLAIN = frozenset(("refused", "timer", "operator_action"))
+ENTRIES_PER_WRITE = 4_096
+
+
+class Monitor:
+    """One log, whom to believe about it, and the memory of what it said."""
+
+    def __init__(
+        self, source: LogSource, state: MonitorState, trust: Trust, rule_sets: set[str], now: datetime
+    ) -> None:
+        self.source = source
+        self.state = state
+        self.trust = trust
+        self.rule_sets = rule_sets
+        self.now = now
+        self.fresh: list[Alarm] = []
+
+    def alarm(self, code: str, subject: str, detail: str, **evidence: Any) -> None:
+        """Keep an alarm, and note it as new unless it was there before."""
+        raised = Alarm(code, subject, detail, evidence)
+        if self.state.raise_alarm(raised, write_instant(self.now)):
+            self.fresh.append(raised)
+
+    def follow(self, witness_grace_s: int) -> int:
+        """Follow the log to its newest checkpoint; return how many entries were new. Raises Unreachable."""
+        raw = self.source.read_checkpoint()
+        followed = self.state.followed()
+        policy = self.trust.policy
+        try:
+            opened = open_checkpoint(raw, replace(policy, quorum=0), now=self.trust.now)
+        except Unproven as error:
+            evidence = {"shown": raw.decode("utf-8", "replace"), "held": followed.note}
+            self.alarm(error.fault, policy.origin, error.detail, **evidence)
+            return 0
+        self._watch_witnesses(opened, witness_grace_s)
+        size, root = opened.checkpoint.size, opened.checkpoint.root
+        shown = raw.decode()
+        if size < followed.size:
+            detail = f"it had {followed.size} entries and now says {size}"
+            self.alarm(Fault.ROLLBACK, policy.origin, detail, held=followed.note, shown=shown)
+        elif size == followed.size and root != followed.edge.root():
+            self.alarm(Fault.FORK, policy.origin, f"two roots of size {size}", held=followed.note, shown=shown)
+        elif size > followed.size:
+            return self._grow(opened, followed, shown)
+        return 0
+
+    def _grow(self, opened: Opened, followed: Followed, shown: str) -> int:
+        """Read what is new; keep it only if it leads to the root that the log signed."""
+        checkpoint = opened.checkpoint
+        before = len(self.fresh)
+        try:
+            with self.state.transaction():
+                edge = self._read(followed, checkpoint.size)
+                if edge.root() != checkpoint.root:
+                    raise Unproven(
+                        Fault.CONSISTENCY_INVALID,
+                        f"the log's entries up to {checkpoint.size}, after the {followed.size} seen before, "
+                        "do not give the root that it signed",
+                    )
+                self.state.follow(Followed(checkpoint.size, edge, shown))
+        except Unproven as error:
+            # What was read on the way is not the log's: neither it nor its alarms are kept.
+            del self.fresh[before:]
+            self.alarm(error.fault, checkpoint.origin, error.detail, held=followed.note, shown=shown)
+            return 0
+        return checkpoint.size - followed.size
+
+    def _read(self, followed: Followed, size: int) -> Edge:
+        edge, reader, index = followed.edge, EntryReader(self), followed.size
+        for entries in self._stretches(followed.size, size):
+            leaves = [leaf_hash(entry) for entry in entries]
+            edge.extend(leaves)
+            reader.read(index, entries, leaves)
+            index += len(entries)
+        return edge
+
+    def _stretches(self, start: int, size: int) -> Iterator[list[bytes]]:
+        gathered: list[bytes] = []
+        for bundle in range(start // WIDTH, -(-size // WIDTH)):
+            gathered += self.source.read_bundle(bundle, size)[max(start - bundle * WIDTH, 0) :]
+            if len(gathered) >= ENTRIES_PER_WRITE:
+                yield gathered
+                gathered = []
+        yield gathered
+
+    def _watch_witnesses(self, opened: Opened, grace_s: int) -> None:
+        """A checkpoint is cosigned a moment after it is signed; a log that nobody cosigns any more has no witness."""
+        quorum = self.trust.policy.quorum
+        if not quorum:
+            return
+        now_s = self.now.timestamp()
+        if len(opened.cosigned) >= quorum:
+            self.state.note("cosigned_at", str(max(opened.cosigned.values())))
+        known = self.state.recall("cosigned_at")
+        if known is None:
+            self.state.note("cosigned_at", str(now_s))
+        elif now_s - float(known) > grace_s:
+            self.alarm(
+                Fault.QUORUM_MISSING, self.trust.policy.origin, f"for {now_s - float(known):.0f} s",
+                shown=opened.note.write().decode(),
+            )  # fmt: skip
+
+
+class EntryReader:
+    """Reads entries in the order of the log, and keeps and judges what they say."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._state = monitor.state
+        self._keys = self._state.keys()
+        self._seen_at = monitor.now.timestamp()
+
+    def read(self, index: int, entries: list[bytes], leaves: list[bytes]) -> None:
+        """Read a stretch of the log, which begins at `index`."""
+        rows: list[tuple[int, bytes, str, str | None]] = []
+        for place, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), index):
+            try:
+                kind, source = self._take(place, from_json(entry), entry)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                text = entry.decode("utf-8", "replace")
+                self._monitor.alarm(Cause.ENTRY_MALFORMED, f"entry {place}", "", entry=text)
+                kind, source = "malformed", None
+            rows.append((place, leaf, kind, source))
+        self._state.keep_entries(rows)
+
+    def _take(self, place: int, said: dict[str, Any], entry: bytes) -> tuple[str, str | None]:
+        kind: str = said["kind"]
+        if kind == "accepted":
+            self._take_accepted(place, said)
+            return kind, said["source"]
+        if kind in ("key_added", "key_revoked"):
+            self._take_key(place, said["kid"], entry, added=kind == "key_added")
+        elif kind not in PLAIN:
+            {
+                "recommendation": self._take_recommendation,
+                "registry": self._take_registry,
+                "rule_set": self._take_rule_set,
+                "contract": self._take_contract,
+            }[kind](place, said)
+        return kind, None
+
+    def _take_accepted(self, place: int, said: dict[str, Any]) -> None:
+        kid, source = said["kid"], said["source"]
+        if self._keys.get(kid, 0) is not None:
+            how = f"revoked at {self._keys[kid]}" if kid in self._keys else "never added"
+            detail = f"key {kid} of {source} was {how}"
+            self._monitor.alarm(Cause.MESSAGE_KEY_NOT_IN_FORCE, f"entry {place}", detail, entry=said)
+        before = self._state.keep_message(sha256(f"{source} {said['id']}".encode()).digest()[:16], place)
+        if before is not None:
+            twice = [before, place]
+            self._monitor.alarm(Cause.MESSAGE_TWICE, f"entry {place}", f"as entry {before}", entries=twice)
+
+    def _take_recommendation(self, place: int, said: dict[str, Any]) -> None:
+        number, revision, state = said["number"], said["revision"], said["state"]
+        last, standing = self._state.revision_of(number)
+        expected = last if state == "withdrawn" else last + 1
+        if revision != expected or (state == "withdrawn" and standing != "issued"):
+            name = f"{number} revision {revision} {state}"
+            detail = f"entry {place} follows revision {last} {standing}"
+            self._monitor.alarm(Doubt.REVISION_WRONG, name, detail, entry=said)
+        self._state.keep_revision(number, revision, state, place, self._seen_at)
+
+    def _take_registry(self, place: int, said: dict[str, Any]) -> None:
+        version, last = said["version"], self._state.last_version()
+        if version != last + 1:
+            detail = f"{version} follows {last}"
+            self._monitor.alarm(Cause.REGISTRY_VERSION_SKIPPED, f"entry {place}", detail, entry=said)
+        self._state.keep_registry(version, place, said["sha256"], self._seen_at)
+
+    def _take_key(self, place: int, kid: str, entry: bytes, *, added: bool) -> None:
+        if added:
+            self._keys.setdefault(kid, None)
+        elif self._keys.get(kid) is None:
+            self._keys[kid] = place
+        self._state.keep_key(kid, place, entry, added=added)
+
+    def _take_rule_set(self, place: int, said: dict[str, Any]) -> None:
+        if said["sha256"] not in self._monitor.rule_sets:
+            name = f"rule set {said['id']}/{said['version']}"
+            self._monitor.alarm(Cause.RULE_SET_CHANGED, name, f"entry {place}, sha256 {said['sha256']}", entry=said)
+
+    def _take_contract(self, place: int, said: dict[str, Any]) -> None:
+        own = self._monitor.trust.contracts or {}
+        if own.get(said["type"]) != said["sha256"]:
+            detail = f"entry {place}, sha256 {said['sha256']}"
+            self._monitor.alarm(Cause.CONTRACT_CHANGED, f"contract {said['type']}", detail, entry=said)

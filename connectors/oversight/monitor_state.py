@@ -1,0 +1,232 @@
+"""The monitor's memory, in one SQLite file: how far it followed the log, what it saw there, what was shown, alarms."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from connectors.oversight.alarm import Alarm
+from contracts.log.tile import Edge
+
+BUSY_TIMEOUT_S = 10.0
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, kind TEXT NOT NULL, source TEXT, shown INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX IF NOT EXISTS entries_by_source ON entries (source, idx) WHERE kind = 'accepted';
+CREATE TABLE IF NOT EXISTS messages (digest BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revisions (
+    number TEXT PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL, idx INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS registries (
+    version INTEGER PRIMARY KEY, idx INTEGER NOT NULL, sha256 TEXT NOT NULL, document TEXT, seen_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS keys (kid TEXT PRIMARY KEY, added INTEGER NOT NULL, revoked INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS key_entries (idx INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS waiting (idx INTEGER PRIMARY KEY, name TEXT NOT NULL, seen_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS payments (
+    source TEXT, id TEXT, number TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (source, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sequences (
+    source TEXT, sequence INTEGER, PRIMARY KEY (source, sequence)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarms (
+    number INTEGER PRIMARY KEY, code TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL,
+    evidence TEXT NOT NULL, UNIQUE (code, subject));
+"""
+
+
+class Followed(NamedTuple):
+    """How far the log was followed: its size, the tree's right edge, and the checkpoint that said so last."""
+
+    size: int
+    edge: Edge
+    note: str
+
+
+class MonitorState:
+    """The memory. It is written in whole transactions, so that an end at any moment leaves one moment of the log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write everything or nothing."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _rows(self, query: str, *parameters: Any) -> list[Any]:
+        return self._connection.execute(query, parameters).fetchall()
+
+    def _run(self, statement: str, *parameters: Any) -> int:
+        return self._connection.execute(statement, parameters).rowcount
+
+    def _run_all(self, statement: str, parameters: Iterable[tuple[Any, ...]]) -> None:
+        self._connection.executemany(statement, parameters)
+
+    def recall(self, name: str) -> str | None:
+        """Return what was noted under a name."""
+        found = self._rows("SELECT value FROM meta WHERE name = ?", name)
+        return str(found[0][0]) if found else None
+
+    def note(self, name: str, value: str) -> None:
+        """Note something under a name."""
+        self._run("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+
+    def followed(self) -> Followed:
+        """Return how far the log was followed."""
+        stored = json.loads(self.recall("followed") or '{"size":0,"edge":[],"note":""}')
+        edge = Edge([[bytes.fromhex(digest) for digest in level] for level in stored["edge"]])
+        return Followed(stored["size"], edge, stored["note"])
+
+    def follow(self, followed: Followed) -> None:
+        """Note how far the log was followed."""
+        edge = [[digest.hex() for digest in level] for level in followed.edge.levels]
+        self.note("followed", json.dumps({"size": followed.size, "edge": edge, "note": followed.note}))
+
+    def keep_entries(self, entries: Iterable[tuple[int, bytes, str, str | None]]) -> None:
+        """Keep (index, leaf hash, kind, source or participant) of each entry."""
+        self._run_all("INSERT INTO entries (idx, leaf, kind, source) VALUES (?, ?, ?, ?)", entries)
+
+    def leaf_at(self, index: int) -> bytes | None:
+        """Return the leaf hash that the log showed at an index."""
+        found = self._rows("SELECT leaf FROM entries WHERE idx = ?", index)
+        return bytes(found[0][0]) if found else None
+
+    def keep_message(self, digest: bytes, index: int) -> int | None:
+        """Keep a message's identity; return where the log had it before, if it had."""
+        if self._run("INSERT INTO messages VALUES (?, ?) ON CONFLICT DO NOTHING", digest, index):
+            return None
+        return int(self._rows("SELECT idx FROM messages WHERE digest = ?", digest)[0][0])
+
+    def count_accepted(self, source: str, size: int) -> int:
+        """Return how many messages of a source the log of this size holds."""
+        query = "SELECT count(*) FROM entries WHERE kind = 'accepted' AND source = ? AND idx < ?"
+        return int(self._rows(query, source, size)[0][0])
+
+    def keys(self) -> dict[str, int | None]:
+        """Return every key that the log added, with where it was revoked."""
+        return dict(self._rows("SELECT kid, revoked FROM keys"))
+
+    def keep_key(self, kid: str, index: int, entry: bytes, *, added: bool) -> None:
+        """Keep that a key was added or revoked; of each the first counts."""
+        if added:
+            self._run("INSERT INTO keys VALUES (?, ?, NULL) ON CONFLICT DO NOTHING", kid, index)
+        else:
+            self._run("UPDATE keys SET revoked = ? WHERE kid = ? AND revoked IS NULL", index, kid)
+        self._run("INSERT INTO key_entries VALUES (?, ?)", index, entry)
+
+    def key_entries(self, version: int) -> set[bytes]:
+        """Return the entries of keys behind a registry version and before the next one."""
+        query = """
+            SELECT entry FROM key_entries WHERE idx > (SELECT idx FROM registries WHERE version = :version)
+            AND idx < coalesce((SELECT min(idx) FROM registries WHERE version > :version), 9223372036854775807)"""
+        return {bytes(row[0]) for row in self._connection.execute(query, {"version": version})}
+
+    def revision_of(self, number: str) -> tuple[int, str]:
+        """Return the last revision of a recommendation and its state; before the first it is 0, withdrawn."""
+        found = self._rows("SELECT revision, state FROM revisions WHERE number = ?", number)
+        return (found[0][0], found[0][1]) if found else (0, "withdrawn")
+
+    def keep_revision(self, number: str, revision: int, state: str, index: int, seen_at: float) -> None:
+        """Keep a recommendation, whose foundation is waited for from now on."""
+        self._run("INSERT OR REPLACE INTO revisions VALUES (?, ?, ?, ?)", number, revision, state, index)
+        self._run("INSERT INTO waiting VALUES (?, ?, ?)", index, f"{number} revision {revision} {state}", seen_at)
+
+    def overdue(self, before: float) -> list[tuple[int, str]]:
+        """Return (index, name) of the recommendations seen before a time whose foundation was not shown."""
+        return self._rows("SELECT idx, name FROM waiting WHERE seen_at < ? ORDER BY idx", before)
+
+    def last_version(self) -> int:
+        """Return the highest version of the registry in the log, 0 before the first."""
+        return int(self._rows("SELECT coalesce(max(version), 0) FROM registries")[0][0])
+
+    def keep_registry(self, version: int, index: int, digest: str, seen_at: float) -> None:
+        """Keep that a registry version came into force; its document is waited for."""
+        self._run("INSERT OR IGNORE INTO registries VALUES (?, ?, ?, NULL, ?)", version, index, digest, seen_at)
+
+    def keep_document(self, index: int, digest: str, document: str) -> int | None:
+        """Keep a registry's document if the log names it and it was not known; return its version then."""
+        query = "UPDATE registries SET document = ? WHERE idx = ? AND sha256 = ? AND document IS NULL RETURNING version"
+        found = self._rows(query, document, index, digest)
+        return int(found[0][0]) if found else None
+
+    def document(self, version: int) -> str | None:
+        """Return the document of a registry version, if it was shown."""
+        found = self._rows("SELECT document FROM registries WHERE version = ?", version)
+        return found[0][0] if found else None
+
+    def overdue_registries(self, before: float) -> list[tuple[int, int]]:
+        """Return (index, version) of the registry versions seen before a time whose document was not shown."""
+        query = "SELECT idx, version FROM registries WHERE document IS NULL AND seen_at < ? ORDER BY idx"
+        return self._rows(query, before)
+
+    def knows_pack(self, name: str, digest: str) -> bool:
+        """Whether this very pack was read."""
+        return bool(self._rows("SELECT 1 FROM packs WHERE name = ? AND sha256 = ?", name, digest))
+
+    def keep_pack(self, name: str, digest: str) -> None:
+        """Note that a pack was read."""
+        self._run("INSERT OR REPLACE INTO packs VALUES (?, ?)", name, digest)
+
+    def count_packs(self) -> int:
+        """Return how many packs were read."""
+        return int(self._rows("SELECT count(*) FROM packs")[0][0])
+
+    def show(self, indices: Iterable[int], sequences: Iterable[tuple[str, int]]) -> None:
+        """Note that the originals at these indices were shown, and the sequences of their sources."""
+        self._run_all("UPDATE entries SET shown = 1 WHERE idx = ?", ((index,) for index in indices))
+        self._run_all("INSERT INTO sequences VALUES (?, ?) ON CONFLICT DO NOTHING", sequences)
+
+    def show_recommendation(self, index: int) -> None:
+        """Note that a recommendation's foundation was shown."""
+        self._run("DELETE FROM waiting WHERE idx = ?", index)
+
+    def claim_payment(self, payment: tuple[str, str], number: str, index: int) -> tuple[str, int]:
+        """Note that a recommendation rests on a payment; return the first one that did, by number and index."""
+        self._run("INSERT OR IGNORE INTO payments VALUES (?, ?, ?, ?)", *payment, number, index)
+        found: tuple[str, int] = self._rows("SELECT number, idx FROM payments WHERE source = ? AND id = ?", *payment)[0]
+        return found
+
+    def sources_shown(self) -> list[str]:
+        """Return the sources of which every accepted message was shown."""
+        query = "SELECT source FROM entries WHERE kind = 'accepted' GROUP BY source HAVING sum(shown) = count(*)"
+        return [row[0] for row in self._rows(query)]
+
+    def sequences_of(self, source: str) -> list[int]:
+        """Return the sequences that were shown of a source, in order."""
+        return [
+            row[0] for row in self._rows("SELECT sequence FROM sequences WHERE source = ? ORDER BY sequence", source)
+        ]
+
+    def raise_alarm(self, alarm: Alarm, at: str) -> bool:
+        """Keep an alarm with its evidence; whether it is new."""
+        return bool(
+            self._run(
+                "INSERT OR IGNORE INTO alarms (code, subject, detail, at, evidence) VALUES (?, ?, ?, ?, ?)",
+                str(alarm.code),
+                alarm.subject,
+                alarm.detail,
+                at,
+                json.dumps(alarm.evidence, ensure_ascii=False),
+            )
+        )
+
+    def alarms(self) -> list[Alarm]:
+        """Return every alarm there ever was."""
+        rows = self._rows("SELECT code, subject, detail, evidence FROM alarms ORDER BY number")
+        return [Alarm(code, subject, detail, json.loads(evidence)) for code, subject, detail, evidence in rows]

@@ -1,0 +1,175 @@
+"""What is shown beside the log: packs with the originals, and what participants counted. All of it is checked.
+
+The log holds digests alone. The originals come in packs, which `hub audit export --all -o DIR` writes; the oversight
+body fetches that folder as it fetches any file, and no pack is believed: each is rechecked and compared with the log.
+"""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from connectors.oversight.alarm import Cause
+from connectors.oversight.monitor import Monitor
+from connectors.oversight.verify_command import describe
+from contracts.audit.finding import Doubt
+from contracts.audit.history import count_persons, digest_document, expect_key_entries
+from contracts.audit.pack import Pack, PackMalformed, read_pack
+from contracts.audit.verify import verify_pack
+from contracts.errors import RegistryError
+from contracts.log.checkpoint import read_checkpoint
+from contracts.log.fault import Unproven
+from contracts.log.note import read_note
+from contracts.merkle import leaf_hash
+from contracts.registry import Registry
+from contracts.rules.case import BOOKED, RECEIVED
+
+COUNT_FORMAT: Final = "tkahub-count/1"
+GAPS_NAMED_MAX: Final = 20
+GAPS_MAX: Final = 1_000
+
+
+class Shown:
+    """What was shown to a monitor, held against what it saw in the log."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._state = monitor.state
+
+    def read_packs(self, folder: Path) -> int:
+        """Recheck every pack that is new or has changed; return how many."""
+        read = 0
+        for file in sorted(folder.glob("*.json")):
+            raw = file.read_bytes()
+            digest = sha256(raw).hexdigest()
+            if self._state.knows_pack(file.name, digest):
+                continue
+            with self._state.transaction():
+                if self._read_pack(file.name, raw):
+                    self._state.keep_pack(file.name, digest)
+                    read += 1
+        return read
+
+    def _read_pack(self, name: str, raw: bytes) -> bool:
+        """Recheck one pack; False if it is ahead of what was followed and must wait."""
+        monitor = self._monitor
+        try:
+            pack = read_pack(raw)
+            if read_checkpoint(read_note(pack.checkpoint.encode()).text).size > self._state.followed().size:
+                return False
+        except (PackMalformed, Unproven) as error:
+            monitor.alarm(Doubt.PACK_MALFORMED, name, str(error), pack=name)
+            return True
+        findings = verify_pack(pack, monitor.trust)
+        for finding in findings.failures:
+            subject = f"{pack.subject}: {finding.subject}"
+            monitor.alarm(finding.code, subject, finding.detail, pack=name, finding=describe(finding))
+        self._compare_leaves(name, pack)
+        self._take_registries(pack)
+        self._take_messages(pack)
+        for recommended in pack.recommendations:
+            self._take_recommended(name, recommended.index, recommended.value)
+        return True
+
+    def _compare_leaves(self, name: str, pack: Pack) -> None:
+        for leaf in pack.leaves:
+            if self._state.leaf_at(leaf.index) != leaf_hash(leaf.entry.encode()):
+                evidence = {"entry": leaf.entry, "shown": pack.checkpoint, "held": self._state.followed().note}
+                self._monitor.alarm(
+                    Cause.PACK_OF_ANOTHER_PAST, f"entry {leaf.index}", f"in {name}", pack=name, **evidence
+                )
+
+    def _take_messages(self, pack: Pack) -> None:
+        values = [json.loads(message.value) for message in pack.messages if message.value is not None]
+        sequences = [(str(value.get("source")), int(value.get("sequence", 0))) for value in values]
+        self._state.show((message.index for message in pack.messages), sequences)
+
+    def _take_recommended(self, name: str, index: int, value: str) -> None:
+        """Note a recommendation as shown, and that no other rests on its payments."""
+        self._state.show_recommendation(index)
+        data = json.loads(value)["data"]
+        for basis in data["basis"]:
+            if basis["type"] not in (RECEIVED, BOOKED):
+                continue
+            number, first = self._state.claim_payment((basis["source"], basis["id"]), data["number"], index)
+            if number != data["number"]:
+                self._monitor.alarm(
+                    Doubt.PAYMENT_USED_TWICE,
+                    f"payment {basis['id']} of {basis['source']}",
+                    f"{number} and {data['number']}",
+                    recommendations=[first, index],
+                    pack=name,
+                )
+
+    def _take_registries(self, pack: Pack) -> None:
+        """Take the documents whose digests the log names, and hold key changes and signatures against them."""
+        for shown in pack.registries:
+            version = self._state.keep_document(shown.index, digest_document(shown.document), shown.document)
+            if version is not None:
+                self._check_registry(version, shown.document)
+
+    def _check_registry(self, version: int, document: str) -> None:
+        subject = f"registry version {version}"
+        persons, persons_min = count_persons(document), self._monitor.trust.persons_min
+        if persons < persons_min:
+            detail = f"{persons} signed, {persons_min} must"
+            self._monitor.alarm(Doubt.REGISTRY_TOO_FEW_PERSONS, subject, detail, document=document)
+        before = self._state.document(version - 1)
+        if before is None and version > 1:
+            return
+        try:
+            root = self._monitor.trust.root
+            new = Registry.read(document.encode(), root)
+            old = None if before is None else Registry.read(before.encode(), root)
+        except RegistryError as error:
+            self._monitor.alarm(Doubt.REGISTRY_INVALID, subject, str(error), document=document)
+            return
+        differing = self._state.key_entries(version) ^ set(expect_key_entries(old, new))
+        if differing:
+            entries = sorted(entry.decode() for entry in differing)
+            self._monitor.alarm(Cause.KEY_CHANGE_UNFOUNDED, subject, f"{len(entries)} entries differ", entries=entries)
+
+    def watch_deadlines(self, within_s: int) -> None:
+        """Alarm on recommendations and registry versions whose originals nobody has shown in time."""
+        before = self._monitor.now.timestamp() - within_s
+        for index, name in self._state.overdue(before):
+            self._monitor.alarm(Cause.RECOMMENDATION_NOT_SHOWN, name, f"entry {index}", index=index)
+        for index, version in self._state.overdue_registries(before):
+            self._monitor.alarm(Cause.REGISTRY_NOT_SHOWN, f"registry version {version}", f"entry {index}", index=index)
+
+    def watch_sequences(self) -> None:
+        """Alarm on gaps in a source's sequence, once all of its accepted messages have been shown."""
+        for source in self._state.sources_shown():
+            missing = _list_gaps(self._state.sequences_of(source))
+            if missing:
+                named = ", ".join(map(str, missing[:GAPS_NAMED_MAX]))
+                subject, detail = f"{source} after {missing[0] - 1}", f"{len(missing)} missing: {named}"
+                self._monitor.alarm(Cause.SEQUENCE_GAP, subject, detail, source=source, missing=missing)
+
+    def read_counts(self, folder: Path) -> None:
+        """Compare what participants counted: {"format", "source", "log_size", "accepted"} in a file each."""
+        for file in sorted(folder.glob("*.json")):
+            try:
+                said: dict[str, Any] = json.loads(file.read_bytes())
+                source, size, accepted = str(said["source"]), int(said["log_size"]), int(said["accepted"])
+            except (ValueError, KeyError, TypeError):
+                self._monitor.alarm(Cause.COUNT_DIFFERS, file.name, f"not of the form {COUNT_FORMAT}", file=file.name)
+                continue
+            if size > self._state.followed().size or said.get("format") != COUNT_FORMAT:
+                continue
+            held = self._state.count_accepted(source, size)
+            if held != accepted:
+                self._monitor.alarm(
+                    Cause.COUNT_DIFFERS, f"{source} below {size}", f"it counted {accepted}, the log holds {held}",
+                    said=said, held=held,
+                )  # fmt: skip
+
+
+def _list_gaps(sequences: list[int]) -> list[int]:
+    """Return the numbers missing from 1 to the highest, at most as many as a list may hold."""
+    missing: list[int] = []
+    expected = 1
+    for sequence in sequences:
+        missing.extend(range(expected, min(sequence, expected + GAPS_MAX - len(missing))))
+        expected = sequence + 1
+    return missing

@@ -1,0 +1,384 @@
+"""The monitor follows a sound log in silence, and names what an insider does to it, with the evidence."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.oversight.alarm import CAUSES, Cause
+from connectors.oversight.log_source import LogSource, Unreachable
+from connectors.oversight.monitor import Monitor
+from connectors.oversight.monitor_state import MonitorState
+from connectors.oversight.shown import Shown
+from connectors.oversight.trust_options import read_contracts, read_rule_sets
+from contracts.audit.finding import Doubt
+from contracts.audit.pack import Pack, write_pack
+from contracts.audit.verify import Trust, verify_pack
+from contracts.log import entry
+from contracts.log.fault import Fault
+from contracts.log.note import Kind, VerifierKey
+from contracts.wire.envelope import read_envelope
+from contracts.wire.key import PrivateKey
+from tests.hub.exchange import ORIGIN
+from tests.oversight.publication import publish, serve
+from tests.oversight.test_pack import backdated_by_a_stolen_key, recommended_without_payment, signed_by_a_key_of_nobody
+from tests.oversight.world import World
+
+HOUR_S = 3_600
+OTHER = "B.3/000018/PK.04.00/III/2026"
+
+
+class Watch:
+    """An oversight body's machine: a published log, a memory, folders for packs and counts."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.log, self.packs, self.counts = (folder / name for name in ("log", "packs", "counts"))
+        for made in (self.packs, self.counts):
+            made.mkdir()
+        self.state = MonitorState(folder / "monitor.sqlite")
+        self.world = world
+        self.place = str(self.log)
+
+    def look(self, later: timedelta = timedelta(), **trust: Any) -> set[str]:
+        """Look once; return the codes of the new alarms."""
+        now = self.world.now + later
+        believed: Trust = replace(self.world.trust(), now=now + timedelta(minutes=1), **trust)
+        monitor = Monitor(LogSource(self.place), self.state, believed, read_rule_sets(), now)
+        monitor.follow(HOUR_S)
+        shown = Shown(monitor)
+        shown.read_packs(self.packs)
+        shown.watch_deadlines(HOUR_S)
+        shown.watch_sequences()
+        shown.read_counts(self.counts)
+        assert all(alarm.words.en and alarm.words.id for alarm in monitor.fresh)
+        return {str(alarm.code) for alarm in monitor.fresh}
+
+    def publish(self, **checkpoint: Any) -> None:
+        """Publish the log as it is."""
+        publish(self.log, self.world.entries, self.world.checkpoint(**checkpoint))
+
+    def show(self, pack: Pack | None = None, name: str = "pack.json") -> None:
+        """Put a pack into the folder."""
+        (self.packs / name).write_bytes(write_pack(pack or self.world.pack()))
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """Give a monitor that has followed a sound log with one recommendation, shown."""
+    made = Watch(tmp_path, World.settled())
+    made.publish()
+    made.show()
+    assert made.look() == set()
+    yield made
+    made.state.close()
+
+
+def test_a_sound_log_is_followed_in_silence_from_where_it_was_left(watch: Watch, tmp_path: Path) -> None:
+    world = watch.world
+    for number in range(600):
+        world.append(entry.timer(name="unmatched", subject=str(number), at=world.now))
+        if number % 150 == 0:
+            watch.publish()
+            assert watch.look() == set()
+    watch.publish()
+    watch.state.close()
+    watch.state = MonitorState(tmp_path / "monitor.sqlite")
+    assert watch.look() == set()
+    assert watch.state.followed().size == len(world.entries)
+    assert watch.look() == set()
+
+
+def test_a_log_is_followed_over_http(watch: Watch) -> None:
+    for number in range(300):
+        watch.world.append(entry.timer(name="unmatched", subject=str(number), at=watch.world.now))
+    watch.publish()
+    with serve(watch.log) as watch.place:
+        assert watch.look() == set()
+        assert watch.state.followed().size == len(watch.world.entries)
+        (watch.log / "checkpoint").unlink()
+        with pytest.raises(Unreachable):
+            watch.look()
+    with pytest.raises(Unreachable, match="cannot be reached"):
+        watch.look()
+
+
+def test_a_partial_bundle_that_was_replaced_by_the_whole_one_is_read(watch: Watch) -> None:
+    size = len(watch.world.entries)
+    early = watch.world.checkpoint()
+    for number in range(300):
+        watch.world.append(entry.timer(name="unmatched", subject=str(number), at=watch.world.now))
+    publish(watch.log, watch.world.entries, early)
+    watch.state.close()
+    watch.state = MonitorState(watch.log / "another.sqlite")
+    assert watch.look() == set()
+    assert watch.state.followed().size == size
+
+
+def edit(world: World) -> None:
+    world.entries[1] = world.entries[1].replace(b"2012", b"2013")
+    world.append(world.entries[3])
+
+
+def edit_nothing_new(world: World) -> None:
+    world.entries[1] = world.entries[1].replace(b"2012", b"2013")
+
+
+def reorder(world: World) -> None:
+    world.entries[3], world.entries[4] = world.entries[4], world.entries[3]
+    world.append(world.entries[0])
+
+
+def truncate(world: World) -> None:
+    del world.entries[-1]
+
+
+def insert(world: World) -> None:
+    world.entries.insert(5, world.entries[5])
+
+
+def restore_and_go_on(world: World) -> None:
+    """A backup is restored, and other things are said in the lost entries' places."""
+    del world.entries[-2:]
+    for number in range(4):
+        world.append(entry.timer(name="unmatched", subject=str(number), at=world.now))
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (edit, Fault.CONSISTENCY_INVALID),
+        (edit_nothing_new, Fault.FORK),
+        (reorder, Fault.CONSISTENCY_INVALID),
+        (truncate, Fault.ROLLBACK),
+        (insert, Fault.CONSISTENCY_INVALID),
+        (restore_and_go_on, Fault.CONSISTENCY_INVALID),
+    ],
+)
+def test_a_changed_past_is_seen_and_both_checkpoints_are_kept(
+    watch: Watch, change: Callable[[World], None], code: str
+) -> None:
+    before = watch.state.followed()
+    change(watch.world)
+    watch.publish()
+    assert watch.look() == {code}
+    assert watch.state.followed()[::2] == before[::2]
+    (alarm,) = watch.state.alarms()
+    assert alarm.evidence["held"] == before.note
+    assert alarm.evidence["shown"] != before.note
+    assert watch.look() == set()
+
+
+def test_a_bundle_that_is_not_what_the_log_signed_is_seen(watch: Watch) -> None:
+    watch.world.append(entry.timer(name="unmatched", subject="1", at=watch.world.now))
+    signed = watch.world.checkpoint()
+    watch.world.entries[-1] = watch.world.entries[-1].replace(b'"1"', b'"2"')
+    publish(watch.log, watch.world.entries, signed)
+    assert watch.look() == {Fault.CONSISTENCY_INVALID}
+
+
+def test_a_bundle_that_is_no_bundle_is_seen(watch: Watch) -> None:
+    watch.world.append(entry.timer(name="unmatched", subject="1", at=watch.world.now))
+    watch.publish()
+    (bundle,) = watch.log.glob(f"tile/entries/000.p/{len(watch.world.entries)}")
+    bundle.write_bytes(bundle.read_bytes()[:-1])
+    assert watch.look() == {Fault.TILE_MALFORMED}
+
+
+def test_checkpoints_that_are_not_this_log_s_are_seen(watch: Watch) -> None:
+    watch.publish(origin="hub.example/other")
+    assert watch.look() == {Fault.ORIGIN_WRONG}
+    watch.publish(cosigned_at=watch.world.now + timedelta(days=1))
+    assert watch.look() == {Fault.COSIGNATURE_FROM_FUTURE}
+    watch.publish()
+    other = VerifierKey.of(ORIGIN, Kind.ED25519, PrivateKey.generate("Ed25519").public)
+    assert watch.look(policy=replace(watch.world.policy(), log_keys=(other,))) == {Fault.LOG_SIGNATURE_MISSING}
+
+
+def test_a_log_that_no_witness_sees_any_more_is_seen(watch: Watch) -> None:
+    assert watch.look(timedelta(minutes=50)) == set()
+    assert watch.look(timedelta(hours=2)) == {Fault.QUORUM_MISSING}
+
+
+def test_a_rule_set_and_a_contract_that_nobody_here_compared_with_the_law_are_seen(watch: Watch) -> None:
+    watch.world.append(entry.rule_set(id="2021", version=2, sha256="0f" * 32))
+    watch.world.append(entry.contract(type="id.tka.bank.payment.received.v1", sha256="0f" * 32))
+    watch.publish()
+    assert watch.look() == {Cause.RULE_SET_CHANGED, Cause.CONTRACT_CHANGED}
+
+
+def test_an_entry_that_the_protocol_does_not_know_is_seen(watch: Watch) -> None:
+    for written in (b"{}", b"nothing", b"[1]", b'{"kind":"invented"}', b'{"kind":"accepted"}', b"\xff"):
+        watch.world.append(written)
+    watch.publish()
+    assert watch.look() == {Cause.ENTRY_MALFORMED}
+    assert len(watch.state.alarms()) == 6
+
+
+def test_a_registry_that_one_person_changed_is_seen(watch: Watch) -> None:
+    watch.world.register()
+    watch.publish()
+    assert watch.look() == set()
+    watch.show(name="second.json")
+    assert watch.look(persons_min=2) == {Doubt.REGISTRY_TOO_FEW_PERSONS}
+
+
+def test_a_registry_version_that_nobody_shows_is_seen(watch: Watch) -> None:
+    watch.world.register()
+    watch.publish()
+    assert watch.look() == set()
+    assert watch.look(timedelta(hours=1, minutes=1)) >= {Cause.REGISTRY_NOT_SHOWN}
+
+
+def test_a_registry_version_that_is_skipped_is_seen(watch: Watch) -> None:
+    watch.world.append(entry.registry(version=3, sha256="0f" * 32))
+    watch.publish()
+    assert watch.look() == {Cause.REGISTRY_VERSION_SKIPPED}
+
+
+def test_a_key_that_the_operator_alone_added_is_seen(watch: Watch) -> None:
+    """The leaf is true and the log is sound; only the signed registry knows nothing of the key."""
+    world = watch.world
+    world.register()
+    world.append(entry.key_added(participant="bri", kid="A" * 43, use="message"))
+    watch.publish()
+    watch.show(name="second.json")
+    assert watch.look() == {Cause.KEY_CHANGE_UNFOUNDED}
+
+
+def test_a_recommendation_without_foundation_is_seen(tmp_path: Path) -> None:
+    world, pack, _ = recommended_without_payment()
+    watch = Watch(tmp_path, world)
+    watch.publish()
+    watch.show(pack)
+    assert Doubt.NOT_FOUNDED in watch.look()
+    evidence = next(alarm for alarm in watch.state.alarms() if alarm.code == Doubt.NOT_FOUNDED).evidence
+    assert evidence["pack"] == "pack.json"
+    assert evidence["finding"]["id"]
+    watch.state.close()
+
+
+def test_a_recommendation_whose_foundation_nobody_shows_is_seen(watch: Watch) -> None:
+    world = watch.world
+    world.recommend(revision=2)
+    watch.publish()
+    assert watch.look() == set()
+    assert watch.look(timedelta(hours=1, minutes=1)) >= {Cause.RECOMMENDATION_NOT_SHOWN}
+
+
+@pytest.mark.parametrize("forgery", [backdated_by_a_stolen_key, signed_by_a_key_of_nobody])
+def test_a_message_under_a_key_that_does_not_count_is_seen_without_its_original(
+    tmp_path: Path, forgery: Callable[[], tuple[World, Pack, Trust]]
+) -> None:
+    watch = Watch(tmp_path, forgery()[0])
+    watch.publish()
+    assert watch.look() == {Cause.MESSAGE_KEY_NOT_IN_FORCE}
+    watch.state.close()
+
+
+def test_a_message_that_stands_twice_is_seen(watch: Watch) -> None:
+    watch.world.accept(watch.world.held[-1].record)
+    watch.publish()
+    assert watch.look() == {Cause.MESSAGE_TWICE}
+
+
+def test_revisions_that_do_not_follow_each_other_are_seen(watch: Watch) -> None:
+    data = read_envelope(watch.world.issued[0][1]).data
+    watch.world.say({**data, "revision": 3})
+    watch.publish()
+    assert watch.look() == {Doubt.REVISION_WRONG}
+
+
+def test_one_payment_under_two_recommendations_is_seen_though_each_pack_is_sound(watch: Watch) -> None:
+    """The hub took a second bill under the same code, which no pack by itself can tell."""
+    world = watch.world
+    ministry, payment = world.ministry, world.held[-1]
+    world.held = [payment]
+    for value in (ministry.submitted(OTHER), ministry.billed(OTHER), ministry.approved(OTHER)):
+        world.accept(ministry.sign(value))
+    world.recommend(number="TKA-FFFFFFFFFFFF")
+    pack = world.pack(subject=OTHER)
+    second = pack.model_copy(update={"recommendations": pack.recommendations[1:], "claims": ()})
+    assert verify_pack(second, world.trust()).failures == []
+    watch.publish()
+    watch.show(second, "second.json")
+    assert watch.look() == {Doubt.PAYMENT_USED_TWICE}
+
+
+def test_a_pack_of_another_past_is_seen(watch: Watch) -> None:
+    pack = watch.world.pack()
+    watch.world.entries[1] = watch.world.entries[1].replace(b"2012", b"2013")
+    watch.show(watch.world.pack(messages=pack.messages[:1]), "second.json")
+    assert Cause.PACK_OF_ANOTHER_PAST in watch.look()
+
+
+def test_a_pack_that_is_ahead_of_the_log_waits(watch: Watch) -> None:
+    watch.world.register()
+    watch.show(name="second.json")
+    assert watch.look() == set()
+    assert watch.state.count_packs() == 1
+    watch.publish()
+    assert watch.look() == set()
+    assert watch.state.count_packs() == 2
+
+
+def test_a_gap_in_a_source_s_sequence_is_seen_once_everything_is_shown(watch: Watch) -> None:
+    world = watch.world
+    world.bri.paid("820260302000099")
+    world.accept(world.bri.sign(world.bri.booked("reversed")))
+    watch.publish()
+    assert watch.look() == set()
+    watch.show(name="second.json")
+    assert Cause.SEQUENCE_GAP in watch.look()
+    alarm = next(alarm for alarm in watch.state.alarms() if alarm.code == Cause.SEQUENCE_GAP)
+    assert alarm.evidence["missing"] == [2]
+
+
+def test_counts_that_disagree_are_seen(watch: Watch) -> None:
+    size = len(watch.world.entries)
+    said = {"format": "tkahub-count/1", "source": watch.world.bri.source, "log_size": size, "accepted": 1}
+    file = watch.counts / "bri.json"
+    file.write_text(json.dumps(said))
+    assert watch.look() == set()
+    file.write_text(json.dumps(said | {"log_size": size + 1, "accepted": 7}))
+    assert watch.look() == set()
+    file.write_text(json.dumps(said | {"accepted": 2}))
+    assert watch.look() == {Cause.COUNT_DIFFERS}
+
+
+def test_an_end_in_the_middle_leaves_one_moment_of_the_log(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = watch.state.followed().size
+    for number in range(300):
+        watch.world.append(entry.timer(name="unmatched", subject=str(number), at=watch.world.now))
+    watch.publish()
+    (watch.log / "tile/entries/000").rename(watch.log / "away")
+    with pytest.raises(Unreachable):
+        watch.look()
+    assert watch.state.followed().size == size
+    (watch.log / "away").rename(watch.log / "tile/entries/000")
+    assert watch.look() == set()
+
+
+def test_ten_thousand_entries_a_second_are_followed(tmp_path: Path) -> None:
+    world = World.settled()
+    (held,) = (one for one in world.held if one.fact.participant == "bri")
+    line = world.entries[held.index]
+    identity = held.fact.id.encode()
+    for number in range(30_000):
+        world.append(line.replace(identity, b"p-%d" % number))
+    watch = Watch(tmp_path, world)
+    watch.publish()
+    before = time.perf_counter()
+    assert watch.look() == set()
+    assert 30_000 / (time.perf_counter() - before) > 10_000
+    watch.state.close()
+
+
+def test_every_cause_has_words_in_both_languages() -> None:
+    assert set(CAUSES) == set(Cause)
+    assert read_contracts()
+    assert all(words.en.endswith(".") and words.id.endswith(".") for words in CAUSES.values())
