@@ -24,12 +24,13 @@ from contracts.reference.holidays import SHA256 as CALENDAR_SHA256
 from contracts.rules.case import Fact
 from contracts.rules.daily_report import Scope
 from contracts.rules.reconciliation import key_of
-from contracts.rules.rulebook import Rulebook, RuleSet
+from contracts.rules.rulebook import Rulebook, RuleSet, RuleSetError
 from contracts.wire.envelope import read_envelope
 from contracts.wire.instant import read_instant
 from contracts.wire.record import Record
 from contracts.wire.signature import Signature
 from hub.difference import Closing, DifferenceRow, Occasion, list_passed, read_timer_subject
+from hub.provenance import Finding, Keys, Messages, check_leaves, check_streams, read_keys
 from hub.step import (
     BILL_TIMER,
     PROVISIONAL,
@@ -51,14 +52,6 @@ from hub.store.inbox import name_message
 # So many messages are folded in memory at once; more are done in several passes over the log.
 MESSAGES_PER_PASS_MAX = 200_000
 FINDINGS_MAX = 1_000
-
-
-class Finding(NamedTuple):
-    """Something that does not hold. No personal data: names, numbers and offsets only."""
-
-    kind: str
-    subject: str
-    detail: str
 
 
 class _Timer(NamedTuple):
@@ -112,15 +105,30 @@ async def check(database: Database) -> list[Finding]:
         if (log.leaves, log.first, log.last) != (log.next_index, 0, log.next_index - 1):
             detail = f"{log.leaves} leaves from {log.first} to {log.last}, the next index is {log.next_index}"
             findings.append(Finding("leaves_gap", "log", detail))
+        keys, unreadable = await read_keys(connection)
+        findings += unreadable
+        findings += [finding async for finding in check_leaves(connection, keys)]
         findings += await _check_parked(connection)
-        passes = 1 + log.next_index // MESSAGES_PER_PASS_MAX
-        claims = await inspection.read_claims(connection)
-        for number in range(passes):
-            refold = Refold(await _read_rulebooks(connection), log.origin, claims, passes, number)
-            findings += await refold.run(connection, check_leaves=number == 0)
+        findings += await _check_fold(connection, log, keys)
+        findings += [finding async for finding in check_streams(connection, keys)]
         findings += await _check_recommendations(connection)
         findings += await _check_reports(connection, log.origin)
     return findings[:FINDINGS_MAX]
+
+
+async def _check_fold(connection: Connection, log: inspection.LogState, keys: Keys) -> list[Finding]:
+    """Fold the log again, in as many passes as memory asks for."""
+    try:
+        rulebooks = await _read_rulebooks(connection)
+    except RuleSetError:
+        return [Finding("unreadable", "rule_sets", "a rule set is none, so nothing can be folded")]
+    claims = await inspection.read_claims(connection)
+    passes = 1 + log.next_index // MESSAGES_PER_PASS_MAX
+    findings = []
+    for number in range(passes):
+        refold = Refold(rulebooks, log.origin, claims, passes, number)
+        findings += await refold.run(connection, Messages(keys) if number == 0 else None)
+    return findings
 
 
 async def _read_rulebooks(connection: Connection) -> list[tuple[int, Rulebook]]:
@@ -159,22 +167,24 @@ class Refold:
         owner = self._claims.get(subject, subject)
         return self._passes == 1 or zlib.crc32(owner.encode()) % self._passes == self._number
 
-    async def run(self, connection: Connection, *, check_leaves: bool) -> list[Finding]:
-        """Fold the log and compare."""
+    async def run(self, connection: Connection, messages: Messages | None) -> list[Finding]:
+        """Fold the log and compare; `messages` checks each message by itself, which one pass does for all."""
         async for group in _read_groups(connection):
-            if check_leaves:
-                for message in group.messages:
-                    self._check_leaf(message)
+            for message in group.messages if messages is not None else ():
+                self._check_leaf(message)
+                self.findings += messages.check(message) if messages is not None else ()
             self._fold(group)
-        async for row in inspection.stream(connection, inspection.READ_CASES):
-            if self._is_ours(row["id"]):
-                self._compare_case(row)
-        async for row in inspection.stream(connection, inspection.READ_CODES):
-            if self._is_ours(row["code"]):
-                self._compare_code(row)
-        async for row in inspection.stream(connection, inspection.READ_DIFFERENCES):
-            if self._is_ours(row["key"]):
-                self._compare_difference(row)
+        for query, name, compare in (
+            (inspection.READ_CASES, "id", self._compare_case),
+            (inspection.READ_CODES, "code", self._compare_code),
+            (inspection.READ_DIFFERENCES, "key", self._compare_difference),
+        ):
+            async for row in inspection.stream(connection, query):
+                if self._is_ours(row[name]):
+                    try:
+                        compare(row)
+                    except ValueError:
+                        self._find("unreadable", f"{name}/{row[name]}", "what is stored cannot be read")
         for name in (*self.cases, *self.codes, *(identity for identity, _ in self.differences)):
             self._find("not_stored", name, "the log makes it, the database does not hold it")
         return self.findings
@@ -294,9 +304,12 @@ class Refold:
         subject = f"case/{row['id']}"
         self._compare_facts(subject, row["facts"], case.facts)
         standing = None if row["standing"] is None else json.loads(row["standing"])
+        # What was erased is not there to be compared.
+        personal = case.personal if row["personal"] is None else json.loads(row["personal"])
         for kind, stored, folded in (
             ("told_differs", json.loads(row["told"]), case.told),
             ("standing_differs", standing, case.standing),
+            ("personal_differs", personal, case.personal),
             ("rule_set_differs", row["rule_set"], case.rule_set),
         ):
             if stored != folded:
@@ -373,6 +386,9 @@ async def _check_parked(connection: Connection) -> list[Finding]:
     """Compare every quarantined record with its leaf."""
     findings = []
     async for row in inspection.stream(connection, inspection.READ_PARKED):
+        if row["code"] not in list(Code):
+            findings.append(Finding("unreadable", f"quarantine/{row['id']}", "its code is none"))
+            continue
         expected = entry.refused(
             code=Code(row["code"]),
             digest=entry.salted_digest(row["salt"], row["value"] or b""),
@@ -414,7 +430,10 @@ async def _check_recommendations(connection: Connection) -> list[Finding]:
             )
         last[row["key"]] = (data["revision"], data["state"])
     async for row in inspection.stream(connection, inspection.READ_CASES):
-        standing = None if row["standing"] is None else json.loads(row["standing"])
+        try:
+            standing = None if row["standing"] is None else json.loads(row["standing"])
+        except ValueError:
+            continue  # It is named where the cases are compared.
         stands = None if standing is None else (standing["revision"], standing["state"])
         if stands != last.get(row["id"]):
             findings.append(Finding("revision_wrong", f"case/{row['id']}", "what stands was not what was said last"))

@@ -21,7 +21,7 @@ from hub.commands.terminal import (
     wait_for,
     working,
 )
-from hub.fsck import Finding
+from hub.provenance import Finding
 from hub.settings import Settings, read_settings
 from hub.store import views
 

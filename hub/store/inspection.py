@@ -10,11 +10,27 @@ from hub.store.database import Connection
 ROWS_PER_FETCH = 2_000
 
 READ_LOG = "SELECT origin, next_index FROM log WHERE id = 1"
-READ_RULE_SETS = "SELECT log_index, document FROM rule_sets ORDER BY log_index"
+READ_RULE_SETS = "SELECT log_index, id, version, sha256, document FROM rule_sets ORDER BY log_index"
+READ_CONTRACTS = "SELECT log_index, type, sha256 FROM contracts ORDER BY log_index"
+READ_REGISTRIES = "SELECT log_index, version, document FROM registry ORDER BY log_index"
+READ_REGISTRY_IN_FORCE = "SELECT document FROM registry ORDER BY version DESC LIMIT 1"
+READ_VERSIONS = """
+    SELECT registry_version AS noted, (SELECT COALESCE(max(version), 0) FROM registry) AS newest
+    FROM log WHERE id = 1"""
+READ_OTHER_LEAVES = """
+    SELECT log_index, entry FROM leaves l
+    WHERE NOT EXISTS (SELECT FROM inbox i WHERE i.log_index = l.log_index)
+        AND NOT EXISTS (SELECT FROM quarantine q WHERE q.log_index = l.log_index)
+        AND NOT EXISTS (SELECT FROM outbox o WHERE o.topic = 'recommendations' AND o.leaf_index = l.log_index)
+    ORDER BY log_index"""
+READ_SPOKEN = """
+    SELECT o.topic, o.partition, o.seq, o.key, o.value, s.jws, s.jws_proof
+    FROM outbox o LEFT JOIN outbox_signature s USING (topic, partition, seq)
+    WHERE o.value IS NOT NULL ORDER BY 1, 2, 3"""
 COUNT_LEAVES = "SELECT count(*), COALESCE(min(log_index), 0), COALESCE(max(log_index), -1) FROM leaves"
 READ_ACCEPTED = """
-    SELECT i.log_index, i.source, i.id, i.type, i.participant, i.kid, i.subject, i.sequence, i.identity, i.digest,
-        i.value, i.jws, i.jws_proof, i.received_at, i.topic_id, i.partition, i."offset", l.entry
+    SELECT i.log_index, i.source, i.id, i.type, i.participant, i.kid, i.subject, i.sequence, i.time, i.identity,
+        i.digest, i.value, i.jws, i.jws_proof, i.received_at, i.topic_id, i.partition, i."offset", l.entry
     FROM inbox i LEFT JOIN leaves l USING (log_index) ORDER BY i.log_index"""
 READ_PARKED = """
     SELECT q.id, q.code, q.salt, q.value, q.topic, q.partition, q."offset", q.participant, q.received_at, q.log_index,

@@ -1,0 +1,166 @@
+"""What fsck demands of every single row beside the fold: that it is what was signed, and that each leaf has its owner.
+
+A row may be edited together with its digest and its leaf; the signature of its author, who is not the hub, then no
+longer fits. A key proves itself: its kid is its thumbprint. That the registry's documents are the root's is for whoever
+holds the root's public key.
+"""
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from contracts.errors import Refusal
+from contracts.log import entry
+from contracts.wire import base64url
+from contracts.wire.envelope import read_envelope
+from contracts.wire.key import PublicKey
+from contracts.wire.signature import Carried, VerifiedRoots, verify_carried
+from hub.store import inspection
+from hub.store.database import Connection
+
+
+class Finding(NamedTuple):
+    """Something that does not hold. No personal data: names, numbers and offsets only."""
+
+    kind: str
+    subject: str
+    detail: str
+
+
+class Keys:
+    """Every key of the registry in force, which has lost none of those before it, with its owner."""
+
+    def __init__(self, document: str | None) -> None:
+        self.entries: dict[tuple[str, str, str], bool] = {}
+        self._public: dict[str, PublicKey] = {}
+        self._owners: dict[str, str] = {}
+        for party in () if document is None else _payload_of(document)["participants"]:
+            for key in party["keys"]:
+                self.entries[party["id"], key["kid"], key["use"]] = key["revoked_at"] is not None
+                self._owners[key["kid"]] = party["id"]
+                self._public[key["kid"]] = PublicKey.from_jwk(key["jwk"])
+
+    def find(self, kid: str) -> PublicKey | None:
+        """Return the key of this kid."""
+        return self._public.get(kid)
+
+    def owner(self, kid: str) -> str | None:
+        """Return the participant whose key this is."""
+        return self._owners.get(kid)
+
+
+def _payload_of(document: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(base64url.decode(document.split(".")[1].encode("ascii")) or b"{}")
+    return read
+
+
+async def read_keys(connection: Connection) -> tuple[Keys, list[Finding]]:
+    """Read the keys from the newest registry document; a document that cannot be read is a finding."""
+    row = await connection.fetchrow(inspection.READ_REGISTRY_IN_FORCE)
+    try:
+        return Keys(None if row is None else row["document"]), []
+    except (ValueError, LookupError, TypeError, Refusal):
+        return Keys(None), [Finding("unreadable", "registry", "the newest document is none")]
+
+
+class Messages:
+    """Compares accepted messages, one after the other, with what their senders signed."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._roots = VerifiedRoots()
+
+    def check(self, row: asyncpg.Record) -> Iterator[Finding]:
+        """Yield what does not hold of one row of READ_ACCEPTED."""
+        subject = f"inbox/{row['log_index']}"
+        try:
+            envelope = read_envelope(row["value"])
+        except Refusal as refusal:
+            yield Finding("not_admissible", subject, str(refusal.code))
+            return
+        for name in ("source", "id", "type", "subject", "sequence", "time"):
+            if row[name] != getattr(envelope, name):
+                yield Finding("column_wrong", subject, f"{name} is not the message's own")
+        proof = None if row["jws_proof"] is None else row["jws_proof"].encode()
+        try:
+            signature = verify_carried(
+                row["value"], Carried(row["jws"].encode(), proof, None, None), self._keys.find, self._roots
+            )
+        except Refusal as refusal:
+            yield Finding("signature_wrong", subject, str(refusal.code))
+            return
+        if signature.kid != row["kid"] or self._keys.owner(signature.kid) != row["participant"]:
+            yield Finding("signature_wrong", subject, "another key than the one that it is kept under")
+
+
+async def check_streams(connection: Connection, keys: Keys) -> AsyncIterator[Finding]:
+    """Yield what does not hold of the hub's own words: each is kept under its subject, and is what the hub signed."""
+    roots = VerifiedRoots()
+    async for row in inspection.stream(connection, inspection.READ_SPOKEN):
+        subject = f"{row['topic']}/{row['partition']}/{row['seq']}"
+        try:
+            envelope = read_envelope(row["value"])
+        except Refusal as refusal:
+            yield Finding("not_admissible", subject, str(refusal.code))
+            continue
+        if envelope.subject != row["key"]:
+            yield Finding("column_wrong", subject, "key is not the message's subject")
+        if row["jws"] is None:
+            continue
+        proof = None if row["jws_proof"] is None else row["jws_proof"].encode()
+        try:
+            verify_carried(row["value"], Carried(row["jws"].encode(), proof, None, None), keys.find, roots)
+        except Refusal as refusal:
+            yield Finding("signature_wrong", subject, str(refusal.code))
+
+
+async def check_leaves(connection: Connection, keys: Keys) -> AsyncIterator[Finding]:
+    """Yield each leaf of no owner, and each registry document, rule set and contract that has not its leaf."""
+    owned: dict[int, tuple[str, bytes]] = {}
+    for row in await connection.fetch(inspection.READ_REGISTRIES):
+        digest = hashlib.sha256(row["document"].encode()).hexdigest()
+        owned[row["log_index"]] = "registry", entry.registry(version=row["version"], sha256=digest)
+    for row in await connection.fetch(inspection.READ_RULE_SETS):
+        digest = hashlib.sha256(row["document"].encode()).hexdigest()
+        written = entry.rule_set(id=row["id"], version=row["version"], sha256=digest)
+        owned[row["log_index"]] = "rule_set", written
+        if row["sha256"] != digest:
+            yield Finding("column_wrong", f"rule_sets/{row['id']}/{row['version']}", "sha256 is not the document's")
+    for row in await connection.fetch(inspection.READ_CONTRACTS):
+        owned[row["log_index"]] = "contract", entry.contract(type=row["type"], sha256=row["sha256"])
+    async for row in inspection.stream(connection, inspection.READ_OTHER_LEAVES):
+        kind, expected = owned.pop(row["log_index"], (None, None))
+        if expected is not None:
+            if row["entry"] != expected:
+                yield Finding("leaf_wrong", f"leaf/{row['log_index']}", f"the leaf is not the one of this {kind}")
+        elif not _stands_alone(row["entry"], keys):
+            yield Finding("leaf_orphan", f"leaf/{row['log_index']}", "nothing that is stored has this leaf")
+    for index, (kind, _) in owned.items():
+        yield Finding("leaf_wrong", f"leaf/{index}", f"the leaf of a {kind} is not there")
+    version = await connection.fetchrow(inspection.READ_VERSIONS)
+    if version is not None and version["noted"] != version["newest"]:
+        yield Finding(
+            "registry_wrong", "log", f"registry {version['noted']} is in force, {version['newest']} is stored"
+        )
+
+
+def _stands_alone(leaf: bytes, keys: Keys) -> bool:
+    """Whether a leaf may be without a row of its own: a deadline, an operator's action, a key of the registry."""
+    try:
+        read = json.loads(leaf)
+        written = json.dumps(read, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    except ValueError:
+        return False
+    if written != leaf or not isinstance(read, dict):
+        return False
+    match read.get("kind"):
+        case "timer" | "operator_action":
+            return True
+        case "key_added":
+            return (read.get("participant"), read.get("kid"), read.get("use")) in keys.entries
+        case "key_revoked":
+            return keys.entries.get((read.get("participant", ""), read.get("kid", ""), read.get("use", "")), False)
+    return False
