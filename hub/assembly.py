@@ -25,10 +25,13 @@ from hub.intake import Intake
 from hub.logs import configure_logs
 from hub.relay import Cluster, Relay
 from hub.release import Signer
+from hub.sequencer import LogSigner, Sequencer
 from hub.settings import Settings, SettingsInvalid
 from hub.store.database import Database
 from hub.trust import RegistryInForce
+from hub.web import log as log_door
 from hub.web import machines, probes, server
+from hub.witnesses import Witnesses
 
 SHUTDOWN_S = 25.0
 # A batch makes some hundred thousand objects, which all live until its transaction ends: to look through them every
@@ -44,7 +47,11 @@ class Part(StrEnum):
     INTAKE = "intake"
     RELAY = "relay"
     DEADLINES = "deadlines"
+    SEQUENCER = "sequencer"
     API = "api"
+
+
+WITHOUT_KAFKA = frozenset({Part.API, Part.SEQUENCER})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ async def _run(parts: frozenset[Part], settings: Settings) -> None:
         hub = Hub(settings, database, RegistryInForce(root), Health())
         async with database.connection() as connection:
             await hub.registry.refresh(connection)
-        if parts - {Part.API}:
+        if parts - WITHOUT_KAFKA:
             # Told at once and plainly; once the hub runs, an outage of Kafka is waited out.
             await topics.describe(hub.cluster.bootstrap, hub.cluster.prefix, ["recommendations"])
         loops = {part.value: _assemble(part, hub) for part in sorted(parts - {Part.API})}
@@ -115,7 +122,11 @@ def _listen(parts: frozenset[Part], settings: Settings, stack: AsyncExitStack) -
 
 
 def _doors(hub: Hub, listeners: Mapping[str, socket.socket]) -> dict[str, Loop]:
-    routers = {"api": [machines.create_router(hub.database, hub.registry, hub.settings.hub_api_url)], "metrics": []}
+    api = [
+        machines.create_router(hub.database, hub.registry, hub.settings.hub_api_url),
+        log_door.create_router(hub.database, hub.registry),
+    ]
+    routers = {"api": api, "metrics": []}
     return {
         name: _door(name, hub, listener, probes.create_app(hub.health, *routers[name]))
         for name, listener in listeners.items()
@@ -128,8 +139,11 @@ def _door(name: str, hub: Hub, listener: socket.socket, app: FastAPI) -> Loop:
 
 def _assemble(part: Part, hub: Hub) -> Loop:
     """Return the loop of one part. Raises SettingsInvalid if a setting that it needs is missing."""
-    settings, cluster = hub.settings, hub.cluster
+    settings = hub.settings
     hub.health.report(part.value, "It is starting.")
+    if part is Part.SEQUENCER:
+        return _assemble_sequencer(hub)
+    cluster = hub.cluster
     if part is Part.RELAY:
         signer = Signer(trust.read_private_key(settings.hub_key_file, "HUB_KEY_FILE"))
         return Relay(hub.database, settings.database_url, cluster, hub.registry, signer, hub.health).run
@@ -138,6 +152,13 @@ def _assemble(part: Part, hub: Hub) -> Loop:
         return Deadlines(desk, settings.database_url, hub.health).run
     intake = Intake(desk, cluster.bootstrap, cluster.prefix, hub.health, batch_size=settings.intake_batch_size)
     return lambda stop: _until(stop, intake.run())
+
+
+def _assemble_sequencer(hub: Hub) -> Loop:
+    settings = hub.settings
+    signer = LogSigner(trust.read_private_key(settings.log_key_file, "LOG_KEY_FILE"))
+    urls = [url.strip() for url in settings.witness_urls.split(",") if url.strip()]
+    return Sequencer(hub.database, settings.database_url, hub.registry, signer, Witnesses(urls), hub.health).run
 
 
 async def _wait_for(stop: asyncio.Event) -> None:

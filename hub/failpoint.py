@@ -24,6 +24,12 @@ POINTS = (
     "relay.before_kafka_commit",
     "relay.after_kafka_commit",
     "relay.after_position",
+    "sequencer.before_commit",
+    "sequencer.after_commit",
+    "sequencer.before_checkpoint",
+    "sequencer.after_checkpoint",
+    "sequencer.before_cosignature",
+    "sequencer.after_cosignature",
 )
 
 _armed: Callable[[str], None] | None = None

@@ -27,6 +27,13 @@ RELAY_TRANSACTION_SECONDS = Histogram(
 )
 RELAY_RECYCLED = Counter("hub_relay_recycled", "Producers thrown away after an error.", ["topic"])
 
+LOG_SIZE = Gauge("hub_log_size", "Leaves in the evidence log's tree.")
+LOG_ROUND_SECONDS = Histogram(
+    "hub_log_round_seconds", "From the look for new leaves to their signed checkpoint.", buckets=_SECONDS
+)
+LOG_COSIGNED_SIZE = Gauge("hub_log_cosigned_size", "Size that a witness cosigned last.", ["witness"])
+LOG_WITNESS_FAILURES = Counter("hub_log_witness_failures", "Requests to a witness that failed.", ["url"])
+
 DEADLINES_LEADING = Gauge("hub_deadlines_leading", "1 while this process watches the clocks.")
 DEADLINES_FIRED = Counter("hub_deadlines_fired", "Timers that fired.", ["name"])
 DEADLINES_RETRIED = Counter("hub_deadlines_retried", "Deferred records that got their disposition.", ["disposition"])

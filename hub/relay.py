@@ -28,7 +28,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from contracts.registry import Registry
 from hub import failpoint, metrics
 from hub.health import Health
-from hub.release import Signer, hold_back, write_headers
+from hub.release import Gate, Signer, write_headers
 from hub.store import outbox
 from hub.store.database import Database
 from hub.store.election import SESSION_ERRORS, Election
@@ -137,6 +137,7 @@ class TopicRelay:
         self._news = asyncio.Event()
         self._stopping = False
         self._positions: dict[int, int] = {}
+        self._gate = Gate()
 
     @property
     def part(self) -> str:
@@ -313,7 +314,9 @@ class TopicRelay:
         async with self._database.connection() as connection:
             for partition, position in positions.items():
                 found = await outbox.read_rows(connection, self.topic, partition, position, ROWS_MAX)
-                found, problem = hold_back(found, proof_required=self._signer.registry.proof_required)
+                found, problem = await self._gate.pass_through(
+                    connection, self._signer.registry, (self.topic, partition), found
+                )
                 if problem is not None:
                     held = f"{self.topic}/{partition}: {problem}"
                 if found:

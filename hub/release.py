@@ -1,10 +1,14 @@
 """What may leave the hub, and under which signature. The relay alone uses the hub's key."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from contracts.log.proof import Proof
+from contracts.log.tile import Hashes, inclusion_stretches, tiles_for
 from contracts.registry import Registry
+from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from contracts.wire.signature import (
     BATCH_SIZE_MAX,
@@ -18,11 +22,15 @@ from contracts.wire.signature import (
 )
 from hub import failpoint
 from hub.clock import utc_now
-from hub.store import outbox
+from hub.store import outbox, tiles
 from hub.store.outbox import OutboxRow, StoredSignature
+from hub.store.tiles import StoredCheckpoint
 
 if TYPE_CHECKING:
     from hub.store.database import Connection
+
+# So long a recommendation may wait for the next checkpoint before readiness speaks of it.
+LATE_S = 10.0
 
 
 class KeyNotOurs(Exception):
@@ -37,24 +45,106 @@ def write_headers(row: OutboxRow) -> list[tuple[str, bytes]]:
     if row.proof is not None:
         headers.append(("jws-proof", row.proof.encode()))
     headers.append(("hub-seq", b"%d" % row.seq))
+    if row.tlog_proof is not None:
+        headers.append(("tlog-proof", row.tlog_proof))
     return headers
 
 
-def hold_back(rows: list[OutboxRow], *, proof_required: bool) -> tuple[list[OutboxRow], str | None]:
-    """Return the rows that may be sent now, and why the first of the others may not.
+class Proofs:
+    """What of the evidence log can be shown just now: a checkpoint, and the proofs that lead to it."""
 
-    With `proof_required` a recommendation leaves only with the proof that it is in the evidence log. The stream keeps
-    its order, so whatever stands behind such a recommendation waits with it.
+    def __init__(self, checkpoint: StoredCheckpoint, hashes: Hashes) -> None:
+        self._checkpoint = checkpoint
+        self._hashes = hashes
+
+    @classmethod
+    async def read(cls, connection: "Connection", checkpoint: StoredCheckpoint, indices: Iterable[int]) -> "Proofs":
+        """Read what the proofs of those of `indices` need that the checkpoint covers."""
+        size = checkpoint.size
+        needed = {
+            tile for index in indices if index < size for tile in tiles_for(inclusion_stretches(index, size), size)
+        }
+        return cls(checkpoint, Hashes(size, await tiles.read_tiles(connection, needed)))
+
+    def prove(self, index: int) -> bytes | None:
+        """Write the tlog-proof of a leaf; None if the checkpoint does not cover it."""
+        if index >= self._checkpoint.size:
+            return None
+        path = self._hashes.path(inclusion_stretches(index, self._checkpoint.size))
+        return Proof(index, tuple(path), self._checkpoint.note.write()).write()
+
+
+async def read_published(connection: "Connection", registry: Registry) -> StoredCheckpoint | None:
+    """Return the checkpoint to show: the newest that witnesses cosigned, as many as the registry asks for.
+
+    As long as no witness must have cosigned, the newest of all is shown where none of them has yet.
     """
-    if not proof_required:
-        return rows, None
-    for place, row in enumerate(rows):
-        if row.typ == "recommendation":
-            return rows[:place], (
-                f"the recommendation at hub-seq {row.seq} has no proof from the evidence log, "
-                "and the registry requires one"
-            )
-    return rows, None
+    log = registry.log
+    witnesses = [witness.write() for witness in log.witnesses]
+    cosigned = await tiles.read_cosigned(connection, witnesses, max(1, log.quorum)) if witnesses else None
+    return await tiles.read_newest(connection) if cosigned is None and not log.quorum else cosigned
+
+
+async def prove_rows(connection: "Connection", registry: Registry, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+    """Return the rows with the proof of each recommendation that a publishable checkpoint covers."""
+    indices = {row.leaf_index for row in rows if row.leaf_index is not None}
+    if not indices:
+        return list(rows)
+    shown = await read_published(connection, registry)
+    if not registry.log.quorum and (shown is None or shown.size <= max(indices)):
+        # The evidence that there is now, before what a witness will have added a moment later.
+        shown = await tiles.read_newest(connection)
+    if shown is None:
+        return list(rows)
+    proofs = await Proofs.read(connection, shown, indices)
+    return [row if row.leaf_index is None else row._replace(tlog_proof=proofs.prove(row.leaf_index)) for row in rows]
+
+
+async def find_witness_overdue(connection: "Connection", registry: Registry, now: datetime) -> str | None:
+    """Say why nothing may be released, if no witness has cosigned for longer than the registry's grace; else None."""
+    log, grace_s = registry.log, registry.limits.witness_grace_s
+    if not log.witnesses:
+        return None
+    witnesses = [witness.write() for witness in log.witnesses]
+    cosigned = await tiles.read_cosigned(connection, witnesses, max(1, log.quorum))
+    waiting_since = await tiles.read_signed_after(connection, 0 if cosigned is None else cosigned.size)
+    if waiting_since is None or (now - waiting_since).total_seconds() <= grace_s:
+        return None
+    return (
+        f"no witness has cosigned the evidence log since {write_instant(waiting_since)}, which is longer than the "
+        f"{grace_s} s of the registry's witness_grace_s"
+    )
+
+
+class Gate:
+    """Lets recommendations out with their proofs while the registry requires one, and knows how long they wait."""
+
+    def __init__(self) -> None:
+        self._waiting_since: dict[tuple[str, int], datetime] = {}
+
+    async def pass_through(
+        self, connection: "Connection", registry: Registry, stream: tuple[str, int], rows: list[OutboxRow]
+    ) -> tuple[list[OutboxRow], str | None]:
+        """Return the rows that may be sent now, and why the first of the others still may not.
+
+        A stream keeps its order, so whatever stands behind a recommendation without proof waits with it. A wait of a
+        moment is no news: the next checkpoint is on its way.
+        """
+        if not registry.proof_required or all(row.typ != "recommendation" for row in rows):
+            self._waiting_since.pop(stream, None)
+            return rows, None
+        now = utc_now()
+        overdue = await find_witness_overdue(connection, registry, now)
+        proved = rows if overdue is not None else await prove_rows(connection, registry, rows)
+        held = next((n for n, row in enumerate(proved) if row.typ == "recommendation" and row.tlog_proof is None), None)
+        if held is None:
+            self._waiting_since.pop(stream, None)
+            return proved, None
+        since = self._waiting_since.setdefault(stream, now) if not held else now
+        self._waiting_since[stream] = since
+        late = (now - since).total_seconds() > LATE_S
+        reason = overdue or ("no checkpoint of the evidence log covers it" if late else None)
+        return proved[:held], reason and f"the recommendation at hub-seq {proved[held].seq} waits: {reason}"
 
 
 class Signer:

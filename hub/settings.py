@@ -31,6 +31,15 @@ class Settings(BaseSettings):
         default=None,
         description="The hub's private message key (PKCS#8 PEM, mode 0600). The relay needs it; give it to no other.",
     )
+    log_key_file: Path | None = Field(
+        default=None,
+        description="The evidence log's private key (PKCS#8 PEM of an Ed25519 key, mode 0600). "
+        "The sequencer needs it; give it to no other.",
+    )
+    witness_urls: str = Field(
+        default="",
+        description="The witnesses' addresses, separated by commas. Their keys stand in the registry.",
+    )
     hub_api_host: str = Field(default="127.0.0.1", description="The address on which API and metrics are served.")
     hub_api_port: int = Field(default=8080, ge=0, le=65_535, description="The API's port.")
     hub_api_url: str = Field(

@@ -11,13 +11,16 @@ from hub.intake import IntakeFailed
 from hub.registration import ChangeInvalid
 from hub.relay import RelayRefused
 from hub.release import KeyNotOurs
+from hub.sequencer import LogRefused
 from hub.settings import SettingsInvalid
 from hub.store.schema import SchemaOutdated
+from hub.store.tiles import LeavesMissing
 from hub.topics import KafkaUnreachable, TopicChanged
 from hub.trust import RegistryAbsent
+from hub.witnesses import WitnessRefused
 
 WRONG_SETTINGS = (SettingsInvalid, SchemaOutdated, RegistryAbsent, ChangeInvalid, KeyNotOurs, RuleSetError)
-WRONG_STATE = (RelayRefused, TopicChanged, IntakeFailed)
+WRONG_STATE = (RelayRefused, LogRefused, WitnessRefused, LeavesMissing, TopicChanged, IntakeFailed)
 REFUSED_LOGIN = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidPasswordError,

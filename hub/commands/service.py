@@ -1,4 +1,4 @@
-"""migrate; run, intake, relay, deadlines and api: what keeps the exchange going."""
+"""migrate; run, intake, relay, deadlines, sequencer and api: what keeps the exchange going."""
 
 import typer
 
@@ -30,8 +30,9 @@ def migrate(as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: HUB_API_PORT=8080 hub run")
 def run() -> None:
-    """Run intake, relay, deadlines and API in one process, for a small installation. Logs go to stderr."""
-    _start("intake", "relay", "deadlines", "api")
+    """Run everything in one process, for a small installation; the sequencer if LOG_KEY_FILE is set. Logs to stderr."""
+    sequencer = () if read_settings().log_key_file is None else ("sequencer",)
+    _start("intake", "relay", "deadlines", "api", *sequencer)
 
 
 @app.command(epilog="Example: METRICS_PORT=9101 hub intake")
@@ -50,6 +51,12 @@ def relay() -> None:
 def deadlines() -> None:
     """Watch the clocks: deferred messages, timers, heartbeats. Of several, one acts and the others stand by."""
     _start("deadlines")
+
+
+@app.command(epilog="Example: METRICS_PORT=9104 LOG_KEY_FILE=log.pem hub sequencer")
+def sequencer() -> None:
+    """Put the evidence log's leaves into its tree, sign checkpoints, have them cosigned. Of several, one acts."""
+    _start("sequencer")
 
 
 @app.command(epilog="Example: HUB_API_PORT=8080 hub api")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # LATERAL with OFFSET 0 keeps the planner from hashing the whole inbox while its statistics are young.
 READ_OUTBOX = """
     SELECT o.seq, o.key, o.typ, o.value IS NOT NULL, COALESCE(o.value, i.value),
-           COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof)
+           COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof), o.leaf_index
     FROM outbox o
     LEFT JOIN LATERAL (
         SELECT value, jws, jws_proof FROM inbox WHERE log_index = o.inbox_index OFFSET 0) i ON true
@@ -49,7 +49,10 @@ WAKE = f"NOTIFY {CHANNEL}"
 
 
 class OutboxRow(NamedTuple):
-    """One outgoing message; `jws` is None while the hub has not signed its own event yet."""
+    """One outgoing message; `jws` is None while the hub has not signed its own event yet.
+
+    A recommendation has the index of its leaf in the evidence log, and before it goes out the proof of it.
+    """
 
     seq: int
     key: str
@@ -58,6 +61,8 @@ class OutboxRow(NamedTuple):
     value: bytes
     jws: str | None
     proof: str | None
+    leaf_index: int | None = None
+    tlog_proof: bytes | None = None
 
 
 class StoredSignature(NamedTuple):

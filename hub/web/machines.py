@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Path, Query, Response
 from contracts.registry import Filter, Participant, Registry
 from contracts.wire import base64url
 from hub.clock import utc_now
-from hub.release import write_headers
+from hub.release import prove_rows, write_headers
 from hub.store import outbox
 from hub.store import registry as registry_store
 from hub.store.database import Database
@@ -82,6 +82,7 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
         async with database.connection() as connection:
             last = (await outbox.read_positions(connection, topic)).get(partition, 0)
             rows = await outbox.read_rows(connection, topic, partition, after, min(limit, max(0, last - after)))
+            rows = await prove_rows(connection, registry, rows)
         return {"topic": topic, "partition": partition, "last": last, "records": [write_record(row) for row in rows]}
 
     return router

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from contracts.wire.signature import VerifiedRoots, verify_signature
-from hub import topics
+from hub import release, topics
 from hub.health import Health
 from hub.relay import Cluster, Relay, RelayRefused, check_position
 from hub.release import KeyNotOurs, Signer
@@ -252,7 +252,10 @@ async def test_an_older_producer_is_fenced_and_its_relay_starts_a_new_one(bench:
     assert seqs_of(records) == list(range(1, 11))
 
 
-async def test_a_required_proof_holds_the_recommendation_back_and_readiness_says_why(bench: Bench) -> None:
+async def test_a_required_proof_holds_the_recommendation_back_and_readiness_says_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "LATE_S", 0.0)
     document = bench.world.document(version=2, proof_required=True)
     await bench.world.put_in_force(bench.database, document)
     await fill_outbox(bench.dsn, "to.immigration", 0, 2)
@@ -261,7 +264,7 @@ async def test_a_required_proof_holds_the_recommendation_back_and_readiness_says
     health = Health()
     async with running(bench.relay(health)):
         records = await bench.read("to.immigration", 2)
-        await until(lambda: _says(health, "the recommendation at hub-seq 3 has no proof"))
+        await until(lambda: _says(health, "at hub-seq 3 waits: no checkpoint of the evidence log covers it"))
     assert seqs_of(records) == [1, 2]
 
 

@@ -1,0 +1,247 @@
+"""The sequencer: leaves, tiles, a signed checkpoint, the witnesses' cosignatures.
+
+The life of a leaf:
+
+    1. intake writes it, in the transaction of the effect that it proves
+    2. it goes into the tree: `UPDATE tree SET size = to WHERE size = from`, with the tiles that became whole; committed
+    3. a checkpoint over the committed tree is signed and stored
+    4. witnesses are asked to cosign it, outside any transaction
+
+Only what is committed is ever signed, and the tree's size is moved by one sequencer at a time, so that two of them
+cannot sign two roots of one size. What they could not see is that the database was put back to an older state:
+therefore nothing is signed before a witness, or this very process, has seen no more than the tree still holds.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from contracts.log.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from contracts.log.fault import Unproven
+from contracts.log.note import Kind, VerifierKey
+from contracts.log.proof import check_growth
+from contracts.log.tile import Edge, Hashes, consistency_stretches, tiles_for
+from contracts.merkle import leaf_hash
+from contracts.registry import Registry
+from contracts.wire.key import PrivateKey
+from hub import failpoint, metrics
+from hub.clock import utc_now
+from hub.health import Health
+from hub.store import outbox, tiles
+from hub.store.database import Database
+from hub.store.election import SESSION_ERRORS, Election
+from hub.store.tiles import Superseded
+from hub.trust import RegistryInForce
+from hub.witnesses import Witnesses, WitnessUnreachable
+
+GROUP = "sequencer"
+PART = "sequencer"
+LEAVES_MAX = 10_000
+# A checkpoint is signed at most this often, however busy the log is.
+PAUSE_S = 0.1
+POLL_S = 1.0
+BACKOFF_S_MAX = 10.0
+STANDBY_S = 1.0
+
+TRANSIENT = (*SESSION_ERRORS, WitnessUnreachable)
+
+log = structlog.get_logger(__name__)
+
+
+class LogRefused(Exception):
+    """The log must not be signed: it contradicts what was signed before, or the key is not one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSigner:
+    """The log's private key."""
+
+    key: PrivateKey
+
+    def check(self, registry: Registry) -> None:
+        """Raise LogRefused unless the registry names this key as one of the log's."""
+        own = VerifierKey.of(registry.log_origin, Kind.ED25519, self.key.public)
+        if own not in registry.log.log_keys:
+            raise LogRefused(
+                f"The registry (version {registry.version}) does not list the key in LOG_KEY_FILE among the log_keys: "
+                f"{own.write()}."
+            )
+
+
+class Sequencer:
+    """One candidate for the work; of several, one does it and the others stand by."""
+
+    def __init__(
+        self,
+        database: Database,
+        dsn: str,
+        registry: RegistryInForce,
+        signer: LogSigner,
+        witnesses: Witnesses,
+        health: Health,
+    ) -> None:
+        self._database = database
+        self._dsn = dsn
+        self._registry = registry
+        self._signer = signer
+        self._witnesses = witnesses
+        self._health = health
+        self._wake = asyncio.Event()
+        # The newest that this process knows to have been signed: what the tree must always contain.
+        self._seen: Checkpoint | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sequence until `stop` is set, through every outage. Raises LogRefused, LeavesMissing, WitnessRefused."""
+        while not stop.is_set():
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(TRANSIENT),
+                wait=wait_random_exponential(multiplier=0.1, max=BACKOFF_S_MAX),
+                before_sleep=self._report,
+            ):
+                with attempt:
+                    await self._stand(stop)
+
+    def _report(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        said = str(error) if isinstance(error, WitnessUnreachable) else f"The database fails: {type(error).__name__}."
+        if self._health.report(PART, said):
+            log.warning("sequencer.retrying", reason=said)
+
+    async def _stand(self, stop: asyncio.Event) -> None:
+        """Wait for the lead, then work until `stop` is set or the session is lost (TRANSIENT)."""
+        if stop.is_set():
+            return
+        election = await Election.open(self._dsn, GROUP)
+        try:
+            while not stop.is_set() and not await election.win(GROUP):
+                self._health.clear(PART)
+                await _pause(stop, STANDBY_S)
+            if not stop.is_set():
+                await election.listen(outbox.CHANNEL, self._wake.set)
+                await self._lead(election, stop)
+        finally:
+            await election.close()
+
+    async def _lead(self, election: Election, stop: asyncio.Event) -> None:
+        registry = await self._refresh()
+        edge = await self._begin(registry)
+        cosigning = asyncio.create_task(self._witnesses.run(self._database, self._registry, stop))
+        log.info("sequencer.leading", size=edge.size)
+        try:
+            while not stop.is_set():
+                # A leader that lost its lock while it was frozen stands back.
+                await election.confirm()
+                edge = await self._advance(edge)
+                self._health.clear(PART)
+                if cosigning.done():
+                    cosigning.result()
+                await self._wait_for_leaves(stop)
+        finally:
+            cosigning.cancel()
+            await asyncio.wait({cosigning})
+
+    async def _refresh(self) -> Registry:
+        async with self._database.connection() as connection:
+            registry = await self._registry.refresh(connection)
+        self._signer.check(registry)
+        return registry
+
+    async def _begin(self, registry: Registry) -> Edge:
+        """Return the tree's edge once it is certain that the tree holds all that was ever signed of it."""
+        async with self._database.connection() as connection:
+            size = await tiles.read_size(connection)
+            edge = await tiles.read_edge(connection, size)
+            stored = await tiles.read_newest(connection)
+        known = [self._seen] if self._seen is not None else []
+        if not known and registry.log.witnesses:
+            known = await self._witnesses.ask_all(registry)
+        if stored is not None:
+            known.append(read_checkpoint(stored.note.text))
+        for checkpoint in known:
+            await self._check_contains(registry, edge, checkpoint)
+        return edge
+
+    async def _check_contains(self, registry: Registry, edge: Edge, signed: Checkpoint) -> None:
+        """Raise LogRefused unless the tree of `edge` contains the tree that was signed."""
+        now = Checkpoint(registry.log_origin, edge.size, edge.root())
+        path: list[bytes] = []
+        if 0 < signed.size < now.size:
+            stretches = consistency_stretches(signed.size, now.size)
+            async with self._database.connection() as connection:
+                found = await tiles.read_tiles(connection, tiles_for(stretches, now.size))
+            path = Hashes(now.size, found).path(stretches)
+        try:
+            check_growth(signed, now, path)
+        except Unproven as error:
+            raise LogRefused(
+                f"The log of this database is not what was signed before ({error}). Nothing was signed. "
+                "See docs/operations.md, 'The log contradicts a witness'."
+            ) from None
+
+    async def _advance(self, edge: Edge) -> Edge:
+        """Take in what is new and sign it. Returns the edge then; after a lost race, the edge as it really is."""
+        try:
+            with metrics.LOG_ROUND_SECONDS.time():
+                edge = await self._grow(edge)
+                await self._sign(edge)
+        except Superseded:
+            log.warning("sequencer.superseded", size=edge.size)
+            return await self._begin(await self._refresh())
+        return edge
+
+    async def _grow(self, edge: Edge) -> Edge:
+        """Put the leaves from `edge.size` on into the tree, in one transaction. Raises Superseded."""
+        while True:
+            async with self._database.transaction() as connection:
+                entries = await tiles.read_entries(connection, edge.size, LEAVES_MAX)
+                if not entries:
+                    return edge
+                grown = Edge(edge.levels)
+                whole = grown.extend(map(leaf_hash, entries))
+                await tiles.advance(connection, edge.size, grown.size, whole)
+                failpoint.reach("sequencer.before_commit")
+            failpoint.reach("sequencer.after_commit")
+            edge = grown
+            metrics.LOG_SIZE.set(edge.size)
+            if len(entries) < LEAVES_MAX:
+                return edge
+
+    async def _sign(self, edge: Edge) -> None:
+        """Sign the tree as it was committed, unless it was signed already."""
+        if edge.size == 0 or (self._seen is not None and self._seen.size == edge.size):
+            return
+        registry = await self._refresh()
+        checkpoint = Checkpoint(registry.log_origin, edge.size, edge.root())
+        note = sign_checkpoint(checkpoint, self._signer.key)
+        failpoint.reach("sequencer.before_checkpoint")
+        async with self._database.connection() as connection:
+            await tiles.add_checkpoint(connection, checkpoint.size, note, utc_now())
+            # The relay may hold recommendations back for this.
+            await outbox.wake(connection)
+        failpoint.reach("sequencer.after_checkpoint")
+        self._seen = checkpoint
+        self._witnesses.tell()
+
+    async def _wait_for_leaves(self, stop: asyncio.Event) -> None:
+        await _pause(stop, PAUSE_S)
+        await _first_of(self._wake, stop, POLL_S - PAUSE_S)
+        self._wake.clear()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _first_of(wake: asyncio.Event, stop: asyncio.Event, timeout_s: float) -> None:
+    waits = [asyncio.create_task(wake.wait()), asyncio.create_task(stop.wait())]
+    try:
+        await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -1,0 +1,158 @@
+"""The evidence log's tree: its size, its tiles, and what the log and its witnesses signed of it.
+
+Whole tiles are rows. A tile that is not whole is computed each time: of level 0 from the leaves, of a higher level from
+the roots of the tiles below. So any width of any tile can be given, and no partial tile is ever stored.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from contracts import merkle
+from contracts.log.note import Note, SignatureLine, read_note, read_signatures
+from contracts.log.tile import ENTRIES, WIDTH, Edge, Tile, count, read_tile, write_bundle
+from hub.store.database import Connection
+
+READ_SIZE = "SELECT size FROM tree"
+READ_LEAVES = "SELECT log_index, entry FROM leaves WHERE log_index >= $1 ORDER BY log_index LIMIT $2"
+# `size = from` is the whole protection against a second sequencer, whatever either believes.
+MOVE = "UPDATE tree SET size = $2 WHERE size = $1 RETURNING 1"
+ADD_TILES = """
+    INSERT INTO tiles (level, index, root, hashes)
+    SELECT * FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::bytea[])"""
+READ_WHOLE = """
+    SELECT t.level, t.index, t.hashes FROM unnest($1::int[], $2::bigint[]) AS wanted (level, index)
+    JOIN tiles t USING (level, index)"""
+READ_ROOTS = "SELECT root FROM tiles WHERE level = $1 AND index >= $2 AND index < $3 ORDER BY index"
+# A checkpoint of a size that has one already says the same: the signature is deterministic and the root is the tree's.
+ADD_CHECKPOINT = "INSERT INTO checkpoints (size, signed_at, note) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING"
+ADD_COSIGNATURE = "INSERT INTO cosignatures (size, witness, line) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+READ_CHECKPOINT = """
+    SELECT size, signed_at, note,
+           (SELECT string_agg(line, '' ORDER BY witness) FROM cosignatures s WHERE s.size = c.size) AS cosigned
+    FROM checkpoints c WHERE size = $1"""
+READ_NEWEST_SIZE = "SELECT max(size) FROM checkpoints"
+READ_COSIGNED_SIZE = """
+    SELECT size FROM cosignatures WHERE witness = ANY($1::text[])
+    GROUP BY size HAVING count(*) >= $2 ORDER BY size DESC LIMIT 1"""
+READ_SIGNED_AFTER = "SELECT signed_at FROM checkpoints WHERE size > $1 ORDER BY size LIMIT 1"
+
+
+class Superseded(Exception):
+    """Another sequencer has moved the tree on: what was computed here is behind it."""
+
+
+class LeavesMissing(Exception):
+    """The leaves are not contiguous: somebody took one out of the database."""
+
+
+class StoredCheckpoint(NamedTuple):
+    """A checkpoint as it was signed, with the cosignatures that there are."""
+
+    size: int
+    signed_at: datetime
+    note: Note
+
+
+async def read_size(connection: Connection) -> int:
+    """Return how many leaves are in the tree."""
+    return int(await connection.fetchval(READ_SIZE))
+
+
+async def read_entries(connection: Connection, first: int, limit: int) -> list[bytes]:
+    """Return at most `limit` entries from index `first` on. Raises LeavesMissing."""
+    rows = await connection.fetch(READ_LEAVES, first, limit)
+    if [row["log_index"] for row in rows] != list(range(first, first + len(rows))):
+        raise LeavesMissing(f"The evidence log's leaves have a gap at or after index {first}.")
+    return [row["entry"] for row in rows]
+
+
+async def read_edge(connection: Connection, size: int) -> Edge:
+    """Return the right edge of the tree of `size`. Raises LeavesMissing."""
+    levels, level = [], 0
+    while count(level, size):
+        first = count(level, size) // WIDTH * WIDTH
+        levels.append(await _read_hashes(connection, level, first, count(level, size)))
+        level += 1
+    return Edge(levels)
+
+
+async def _read_hashes(connection: Connection, level: int, first: int, behind: int) -> list[bytes]:
+    """Return a level's hashes at the positions [first, behind), which are less than a tile. Raises LeavesMissing."""
+    if level == 0:
+        hashes = [merkle.leaf_hash(entry) for entry in await read_entries(connection, first, behind - first)]
+    else:
+        hashes = [row["root"] for row in await connection.fetch(READ_ROOTS, level - 1, first, behind)]
+    if len(hashes) != behind - first:
+        raise LeavesMissing(f"The evidence log lacks something at level {level}, between {first} and {behind}.")
+    return hashes
+
+
+async def advance(connection: Connection, size: int, to: int, whole: Sequence[tuple[Tile, bytes]]) -> None:
+    """Move the tree from `size` to `to`, with the tiles that became whole. Raises Superseded."""
+    if await connection.fetchval(MOVE, size, to) is None:
+        raise Superseded
+    if whole:
+        roots = [merkle.root(read_tile(tile, data)) for tile, data in whole]
+        levels, indices = [tile.level for tile, _ in whole], [tile.index for tile, _ in whole]
+        await connection.execute(ADD_TILES, levels, indices, roots, [data for _, data in whole])
+
+
+async def read_tiles(connection: Connection, tiles: Collection[Tile]) -> dict[Tile, bytes]:
+    """Return tiles of any width, and bundles, all of which the tree must have (`is_in`). Raises LeavesMissing."""
+    hashed = [tile for tile in tiles if tile.level != ENTRIES]
+    levels, indices = [tile.level for tile in hashed], [tile.index for tile in hashed]
+    rows = await connection.fetch(READ_WHOLE, levels, indices)
+    whole = {(row["level"], row["index"]): row["hashes"] for row in rows}
+    found: dict[Tile, bytes] = {}
+    for tile in tiles:
+        data = whole.get((tile.level, tile.index))
+        if data is not None:
+            found[tile] = data[: tile.width * merkle.HASH_BYTES]
+        elif tile.level == ENTRIES:
+            found[tile] = write_bundle(await read_entries(connection, tile.first, tile.width))
+        else:
+            found[tile] = b"".join(await _read_hashes(connection, tile.level, tile.first, tile.first + tile.width))
+    return found
+
+
+def is_in(tile: Tile, size: int) -> bool:
+    """Whether a tree of `size` has so much of the tile."""
+    return tile.first + tile.width <= count(tile.level, size)
+
+
+async def add_checkpoint(connection: Connection, size: int, note: Note, signed_at: datetime) -> None:
+    """Keep a checkpoint; one of a size that is kept already changes nothing."""
+    await connection.execute(ADD_CHECKPOINT, size, signed_at, note.write().decode())
+
+
+async def add_cosignature(connection: Connection, size: int, witness: str, line: SignatureLine) -> None:
+    """Keep a witness's cosignature, which was verified; its first of a size stays."""
+    await connection.execute(ADD_COSIGNATURE, size, witness, line.write())
+
+
+async def read_newest(connection: Connection) -> StoredCheckpoint | None:
+    """Return the newest checkpoint."""
+    return await _read_checkpoint(connection, await connection.fetchval(READ_NEWEST_SIZE))
+
+
+async def read_cosigned(connection: Connection, witnesses: Iterable[str], quorum: int) -> StoredCheckpoint | None:
+    """Return the newest checkpoint that at least `quorum` of `witnesses` (by their keys' text) cosigned."""
+    size = await connection.fetchval(READ_COSIGNED_SIZE, list(witnesses), quorum)
+    return await _read_checkpoint(connection, size)
+
+
+async def _read_checkpoint(connection: Connection, size: int | None) -> StoredCheckpoint | None:
+    row = None if size is None else await connection.fetchrow(READ_CHECKPOINT, size)
+    if row is None:
+        return None
+    note = read_note(row["note"].encode())
+    if row["cosigned"] is not None:
+        note = note.with_signatures(read_signatures(row["cosigned"]))
+    return StoredCheckpoint(row["size"], row["signed_at"], note)
+
+
+async def read_signed_after(connection: Connection, size: int) -> datetime | None:
+    """Return when the first checkpoint above `size` was signed; None if there is none."""
+    signed_at: datetime | None = await connection.fetchval(READ_SIGNED_AFTER, size)
+    return signed_at
