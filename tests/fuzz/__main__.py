@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from tests.fuzz.stretch import RESIDENT_MIB_MAX, fuzz_all
+from tests.fuzz.stretch import RESIDENT_MIB_MAX, RUN_S_MAX, WORKERS, fuzz_all
 
 INPUTS_DEFAULT = 1_000_000
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--inputs", type=int, default=INPUTS_DEFAULT, help="how many inputs in all")
     parser.add_argument("--number", type=int, default=1, help="another number makes other inputs")
     given = parser.parse_args(arguments)
+    print(f"Fuzzing with {given.inputs:,} inputs in {WORKERS} processes, for {RUN_S_MAX:.0f} s at most ...", flush=True)
     began = time.time()
     whole = fuzz_all(given.inputs, given.number)
     for verdict, count in sorted(whole.verdicts.items()):
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{whole.inputs:,} inputs in {time.time() - began:.0f} s, at most {whole.resident_mib:.0f} MiB a process")
     for found in whole.found:
         print(f"FOUND {found}")
+    if whole.inputs < given.inputs:
+        print(f"Ended before {given.inputs:,} inputs: the time was up, or too much was found.")
     wrong = whole.found or whole.resident_mib > RESIDENT_MIB_MAX or whole.inputs < given.inputs
     return 1 if wrong else 0
 
