@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -40,13 +41,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     absent: list[pytest.Item] = []
     for item in items:
-        lacking = {mark.args[0] for mark in item.iter_markers("needs") if not NEEDS[mark.args[0]]()}
-        if os.environ.get("CI") and lacking - ONLY_WHERE_PRESENT:
-            raise pytest.UsageError(f"{item.nodeid} needs {', '.join(sorted(lacking))}, which CI has to install.")
-        (absent if lacking else kept).append(item)
-        config.stash[_missing] += [f"{item.nodeid} (needs {name})" for name in sorted(lacking)]
+        lacking = _lacking(item)
+        # What CI should have had is not left out: it fails, each test with its reason.
+        left_out = lacking & ONLY_WHERE_PRESENT if os.environ.get("CI") else lacking
+        (absent if left_out else kept).append(item)
+        config.stash[_missing] += [f"{item.nodeid} (needs {name})" for name in sorted(left_out)]
     items[:] = kept
     config.hook.pytest_deselected(items=absent)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if lacking := _lacking(item):
+        pytest.fail(f"This needs {', '.join(sorted(lacking))}, which CI has to install.", pytrace=False)
+
+
+def _lacking(item: pytest.Item) -> set[str]:
+    return {mark.args[0] for mark in item.iter_markers("needs") if not NEEDS[mark.args[0]]()}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # Where several workers share the tests, only they know what is missing, and only their parent prints.
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["missing"] = session.config.stash[_missing]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Each worker collects everything, so that each says the same; one that crashed says nothing.
+    node.config.stash[_missing] = getattr(node, "workeroutput", {}).get("missing", node.config.stash[_missing])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
