@@ -1,0 +1,182 @@
+"""The hub's database comes out as packs that prove themselves, and what was changed in it comes out as what it is."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from contracts.audit.finding import Beyond, Doubt, Proven
+from contracts.audit.pack import Pack, read_pack, write_pack
+from contracts.audit.verify import Trust, verify_pack
+from contracts.log.checkpoint import Checkpoint, Policy, sign_checkpoint
+from contracts.log.fault import Fault
+from contracts.log.note import Kind, VerifierKey
+from contracts.merkle import leaf_hash
+from contracts.registry import Registry
+from contracts.wire.key import PrivateKey
+from hub import audit
+from hub.audit import NotCovered
+from hub.cli import main
+from hub.desk import Desk
+from hub.release import Signer
+from hub.store import audit as audit_store
+from hub.store import outbox, tiles
+from tests.hub.exchange import APPLICATION, CODE, ORIGIN, Exchange
+
+
+@dataclass
+class Watched:
+    """An exchange whose recommendations are signed and whose log has a checkpoint over everything."""
+
+    exchange: Exchange
+    log: PrivateKey
+
+    async def sign(self) -> None:
+        """Sign what the relay would sign, and let the log say how large it is."""
+        async with self.exchange.database.transaction() as tx:
+            (document,) = await tx.fetch("SELECT document FROM registry ORDER BY version DESC LIMIT 1")
+            signer = Signer(self.exchange.hub)
+            signer.use(Registry.read(document["document"].encode(), self.exchange.root.public))
+            rows = await outbox.read_rows(tx, "recommendations", 0, 0, 100)
+            await signer.sign_rows(tx, "recommendations", 0, rows)
+            size, to = await tiles.read_size(tx), await tx.fetchval("SELECT count(*) FROM leaves")
+            edge = await tiles.read_edge(tx, size)
+            whole = edge.extend(map(leaf_hash, await tiles.read_entries(tx, size, to)))
+            await tiles.advance(tx, size, to, whole)
+            note = sign_checkpoint(Checkpoint(ORIGIN, to, edge.root()), self.log)
+            await tiles.add_checkpoint(tx, to, note, datetime.now(UTC))
+
+    async def export(self, subject: str = APPLICATION) -> Pack:
+        """Export a case, through the file's form and back."""
+        async with self.exchange.database.snapshot() as connection:
+            pack = await audit.export_case(connection, subject, self.exchange.root.public, datetime.now(UTC))
+        assert pack is not None
+        return read_pack(write_pack(pack))
+
+    def trust(self) -> Trust:
+        """What the oversight body trusts; no witness is asked for here."""
+        policy = Policy(ORIGIN, (VerifierKey.of(ORIGIN, Kind.ED25519, self.log.public),))
+        return Trust(self.exchange.root.public, policy, datetime.now(UTC) + timedelta(minutes=1))
+
+
+@pytest.fixture
+async def watched(database: str) -> AsyncIterator[Watched]:
+    """Give an exchange in which a recommendation was issued, withdrawn and issued again."""
+    exchange = await Exchange.open(database)
+    ministry, bri = exchange.ministry, exchange.bri
+    await exchange.take(bri.sign(bri.paid()), bri.sign(bri.paid("820260302000099")))
+    await exchange.take(*ministry.sign_all([ministry.submitted(), ministry.billed(), ministry.approved()]))
+    await exchange.take(bri.sign(bri.booked("reversed")))
+    await exchange.register(exchange.participants())
+    exchange.desk = Desk(exchange.database, exchange.root.public)
+    await exchange.take(bri.sign(bri.booked()), bri.sign(bri.booked()))
+    await exchange.take(ministry.sign(ministry.submitted("B.3/2")))
+    await exchange.take(
+        ministry.sign(ministry.permit("completed")), ministry.sign(ministry.permit("completed", "B.3/3"))
+    )
+    yield Watched(exchange, PrivateKey.generate("Ed25519"))
+    await exchange.database.close()
+
+
+async def test_an_exported_case_proves_itself(watched: Watched) -> None:
+    await watched.sign()
+    findings = verify_pack(await watched.export(), watched.trust())
+    assert findings.failures == []
+    assert {one.code for one in findings.all if one.verdict == "proven"} == set(Proven)
+    assert sum(one.code == Proven.RECOMMENDATION for one in findings.all) == 3
+
+
+async def test_a_case_without_recommendation_and_a_code_without_case_can_be_shown_too(watched: Watched) -> None:
+    await watched.sign()
+    async with watched.exchange.database.snapshot() as connection:
+        subjects = {"820260302000099", "B.3/2", "B.3/3", APPLICATION}
+        assert set(await audit_store.list_subjects(connection)) == subjects
+        assert await audit.export_case(connection, CODE, watched.exchange.root.public, datetime.now(UTC)) is None
+    for subject in ("B.3/2", "B.3/3", "820260302000099"):
+        findings = verify_pack(await watched.export(subject), watched.trust())
+        assert findings.failures == []
+        assert Beyond.NO_RECOMMENDATION in {one.code for one in findings.all}
+
+
+async def test_nothing_is_exported_that_no_checkpoint_covers(watched: Watched) -> None:
+    with pytest.raises(NotCovered, match="newest that may be used has 0"):
+        await watched.export()
+    await watched.sign()
+    ministry = watched.exchange.ministry
+    await watched.exchange.take(ministry.sign(ministry.permit("completed")))
+    with pytest.raises(NotCovered):
+        await watched.export()
+    await watched.sign()
+    assert verify_pack(await watched.export(), watched.trust()).failures == []
+
+
+async def test_an_unsigned_recommendation_is_not_proven(watched: Watched) -> None:
+    await watched.sign()
+    async with watched.exchange.database.transaction() as tx:
+        await tx.execute("DELETE FROM outbox_signature")
+    codes = verify_pack(await watched.export(), watched.trust()).codes
+    assert codes == {Doubt.RECOMMENDATION_SIGNATURE_INVALID}
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("UPDATE inbox SET value = replace(convert_from(value, 'utf8'), '1200.00', '1200.01')::bytea", "value_changed"),
+        ("DELETE FROM inbox WHERE type = 'id.tka.bank.payment.booked.v1'", "not_founded"),
+        (
+            "UPDATE inbox SET jws = (SELECT jws FROM inbox WHERE type LIKE '%submitted%' LIMIT 1)",
+            "message_signature_invalid",
+        ),
+        (
+            "UPDATE outbox SET value = replace(convert_from(value, 'utf8'), 'SELATAN', 'PUSAT')::bytea",
+            "content_differs",
+        ),
+        ("UPDATE registry SET log_index = log_index + 1 WHERE version = 2", "leaf_differs"),
+        ("UPDATE rule_sets SET document = document || E'\\n'", "rule_set_not_in_log"),
+    ],
+)
+async def test_what_the_operator_changes_in_the_database_shows(watched: Watched, statement: str, code: str) -> None:
+    await watched.sign()
+    async with watched.exchange.database.transaction() as tx:
+        await tx.execute(statement)
+    assert code in verify_pack(await watched.export(), watched.trust()).codes
+
+
+async def test_an_edited_leaf_shows_even_when_the_guards_are_taken_off(watched: Watched) -> None:
+    await watched.sign()
+    async with watched.exchange.database.transaction() as tx:
+        await tx.execute("ALTER TABLE leaves DISABLE TRIGGER leaves_are_final")
+        await tx.execute(
+            "UPDATE leaves SET entry = convert_to(replace(convert_from(entry, 'utf8'), 'bri', 'bni'), 'utf8')"
+        )
+    assert Fault.INCLUSION_INVALID in verify_pack(await watched.export(), watched.trust()).codes
+
+
+async def test_the_command_writes_one_pack_or_all(
+    watched: Watched, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await watched.sign()
+    root = tmp_path / "root.jwk.json"
+    root.write_text(json.dumps(watched.exchange.root.public.jwk))
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setenv("TRUST_ROOT_FILE", str(root))
+
+    async def run(*words: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            await asyncio.to_thread(main, ["audit", "export", *words])
+        return int(ended.value.code or 0)
+
+    assert await run(APPLICATION, "-o", str(tmp_path / "pack.json")) == 0
+    assert (tmp_path / "pack.json").stat().st_mode & 0o777 == 0o600
+    assert verify_pack((tmp_path / "pack.json").read_bytes(), watched.trust()).failures == []
+    assert await run("--all", "-o", str(tmp_path / "packs")) == 0
+    assert len(list((tmp_path / "packs").glob("*.json"))) == 4
+    capsys.readouterr()
+    assert await run(APPLICATION) == 0
+    assert verify_pack(capsys.readouterr().out.encode(), watched.trust()).failures == []
+    assert await run("B.3/NOWHERE") == 1
+    assert await run() == 2
