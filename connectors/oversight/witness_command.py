@@ -141,7 +141,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _open_state(file: Path) -> WitnessState:
     try:
         return WitnessState(file)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise WrongUse(f"{file} cannot be used as a witness's memory: {error}.") from None
 
 

@@ -41,7 +41,8 @@ class WitnessState:
     """A witness's memory."""
 
     def __init__(self, file: Path) -> None:
-        """Open the file, or make it. Raises sqlite3.Error."""
+        """Open the file, or make it and its folder. Raises sqlite3.Error, OSError."""
+        file.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         # FULL: what was answered survives the machine, not only the process.
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")

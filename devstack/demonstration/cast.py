@@ -11,12 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from devstack.agencies.scenario import HOLDING_BANK, write_instant
-from devstack.demonstration.keys import SigningKey, make_key, make_rsa_key, write_secret
+from devstack.demonstration.keys import (
+    LOG_KEY,
+    WITNESS_KEY,
+    SigningKey,
+    make_key,
+    make_rsa_key,
+    write_secret,
+    write_verifier_key,
+)
 from devstack.ports import LOCALHOST, find_free_ports
 from devstack.stack import Stack
 
 ENVIRONMENT = "demo"
 LOG_ORIGIN = "hub.example/demo"
+WITNESS_NAME = "kpk.example/witness"
 BANK_CODES = {"bri": "002", "mandiri": "008"}
 ALGORITHMS = {"ministry": "Ed25519", "bri": "Ed25519", "mandiri": "ES256", "immigration": "Ed25519", "hub": "Ed25519"}
 AGENCIES = ("ministry", "bri", "mandiri", "immigration")
@@ -29,7 +38,14 @@ STATUS_CLIENT = "TKA-HUB"
 KEY_VALIDITY = timedelta(days=365)
 
 # Short, so that a run of half a minute sees what takes minutes or a day in service.
-LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 20, "unmatched_s": 6, "heartbeat_s": 2}
+LIMITS = {
+    "expiry_days_max": 90,
+    "clock_skew_s": 300,
+    "deferral_s": 20,
+    "unmatched_s": 6,
+    "heartbeat_s": 2,
+    "witness_grace_s": 60,
+}
 TOPICS = {
     **{f"from.{agency}": 2 for agency in AGENCIES},
     **{f"to.{agency}": 1 for agency in AGENCIES},
@@ -116,6 +132,8 @@ class Cast:
     api_keys: dict[str, SigningKey]
     branch_key: SigningKey
     stranger_key: SigningKey
+    log_key: SigningKey
+    witness_key: SigningKey
     snap_keys: dict[str, tuple[Path, Path]] = field(default_factory=dict)
     status_keys: dict[str, tuple[Path, Path]] = field(default_factory=dict)
 
@@ -146,12 +164,16 @@ def call_cast(services: Services, folder: Path, seed: int, applications: int) ->
         api_keys={name: make_key(keys, f"{name}.api", "Ed25519") for name in (*AGENCIES, "kpk")},
         branch_key=make_key(keys, "bri.branch", "Ed25519"),
         stranger_key=make_key(keys, "stranger", "Ed25519"),
+        log_key=make_key(keys, "log", "Ed25519"),
+        witness_key=make_key(keys, "witness", "Ed25519"),
         snap_keys={bank: make_rsa_key(keys, f"{bank}.snap") for bank in BANK_CODES},
         status_keys={bank: make_rsa_key(keys, f"{bank}.status") for bank in BANK_CODES},
     )
     for name in (*(f"{bank}.{use}.secret" for bank in BANK_CODES for use in ("snap", "status")), "events.token"):
         write_secret(keys / name)
     (folder / "root.jwk.json").write_text(json.dumps(cast.root.jwk))
+    for name, text in _write_verifier_keys(cast).items():
+        (folder / f"{name}.vkey").write_text(f"{text}\n")
     (folder / "registry.json").write_text(json.dumps(_write_registry(cast), indent=1))
     (folder / "branch.json").write_text(json.dumps(_describe(cast, "bri", branch=True), indent=1))
     for bank, (_, public) in cast.snap_keys.items():
@@ -177,7 +199,7 @@ def provide_services(stack: Stack) -> Services:
 
 def _choose_ports() -> dict[str, int]:
     names = [
-        *("hub-api", "hub-relay", "hub-deadlines", "immigration-system"),
+        *("hub-api", "hub-relay", "hub-deadlines", "hub-sequencer", "witness", "immigration-system"),
         *(f"hub-intake-{number + 1}" for number in range(INTAKES)),
         *(f"{kind}-{agency}" for kind in ("agency", "connector") for agency in AGENCIES),
     ]
@@ -216,12 +238,22 @@ def write_full_profiles(cast: Cast, bank_urls: Mapping[str, str]) -> None:
         (cast.folder / "profiles" / f"{bank}.json").write_text(json.dumps(profile | {"status": status}))
 
 
+def _write_verifier_keys(cast: Cast) -> dict[str, str]:
+    return {
+        "log": write_verifier_key(cast.log_key, LOG_ORIGIN, LOG_KEY),
+        "witness": write_verifier_key(cast.witness_key, WITNESS_NAME, WITNESS_KEY),
+    }
+
+
 def _write_registry(cast: Cast) -> dict[str, Any]:
+    verifier_keys = _write_verifier_keys(cast)
     return {
         "settings": {
             "environment": ENVIRONMENT,
             "log_origin": LOG_ORIGIN,
-            "proof_required": False,
+            "log_keys": [verifier_keys["log"]],
+            "witnesses": [verifier_keys["witness"]],
+            "proof_required": True,
             "limits": LIMITS,
             "topics": TOPICS,
         },
@@ -284,6 +316,8 @@ def hub_environment(cast: Cast, process: str = "") -> dict[str, str]:
     }
     if process == "hub-relay":
         settings["HUB_KEY_FILE"] = str(cast.message_keys["hub"].file)
+    if process == "hub-sequencer":
+        settings |= {"LOG_KEY_FILE": str(cast.log_key.file), "WITNESS_URLS": cast.url("witness")}
     if process and process != "hub-api":
         settings["METRICS_PORT"] = str(cast.ports[process])
     return _base_environment() | settings
@@ -364,6 +398,10 @@ def write_environment(cast: Cast) -> str:
         "HUB_INTAKE_URL": cast.url("hub-intake-1"),
         "HUB_RELAY_URL": cast.url("hub-relay"),
         "HUB_DEADLINES_URL": cast.url("hub-deadlines"),
+        "HUB_SEQUENCER_URL": cast.url("hub-sequencer"),
+        "WITNESS_URL": cast.url("witness"),
+        "LOG_VKEY_FILE": str(cast.folder / "log.vkey"),
+        "WITNESS_VKEY_FILE": str(cast.folder / "witness.vkey"),
         "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
         "HUB_KEY_FILE": str(cast.message_keys["hub"].file),
         "ROOT_KEY_FILE": str(cast.root.file),
@@ -393,7 +431,17 @@ def process_commands(cast: Cast) -> dict[str, tuple[list[str], dict[str, str]]]:
             [python, "-m", f"connectors.{module}", "run"],
             connector_environment(cast, agency),
         )
-    for name in (*(f"hub-intake-{number + 1}" for number in range(INTAKES)), "hub-relay", "hub-deadlines", "hub-api"):
+    commands["witness"] = _witness_command(cast), _base_environment()
+    intakes = (f"hub-intake-{number + 1}" for number in range(INTAKES))
+    for name in (*intakes, "hub-relay", "hub-deadlines", "hub-sequencer", "hub-api"):
         command = name.split("-")[1]
         commands[name] = ([python, "-m", "hub.cli", command], hub_environment(cast, name))
     return commands
+
+
+def _witness_command(cast: Cast) -> list[str]:
+    """Return the command of the oversight body's witness, which is given the log's public key and its own alone."""
+    files = ["--key", str(cast.witness_key.file), "--log-key", str(cast.folder / "log.vkey")]
+    memory = ["--state", str(cast.folder / "witness.sqlite")]
+    place = ["--host", LOCALHOST, "--port", str(cast.ports["witness"])]
+    return [sys.executable, "-m", "connectors.oversight", "witness", "--name", WITNESS_NAME, *files, *memory, *place]

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 COORDINATE_BYTES = 32
 RSA_BITS = 2048
 PRIVATE_MODE = 0o600
+LOG_KEY, WITNESS_KEY = 1, 4
 SECRET_BYTES = 32
 
 
@@ -57,6 +58,13 @@ def make_key(folder: Path, name: str, alg: str) -> SigningKey:
     file = folder / f"{name}.pem"
     _write_private(file, private)
     return SigningKey(private, alg, jwk, kid, file)
+
+
+def write_verifier_key(key: SigningKey, name: str, kind: int) -> str:
+    """Return a key's text in a signed note's form (C2SP signed-note). `kind`: LOG_KEY or WITNESS_KEY."""
+    raw = base64.urlsafe_b64decode(key.jwk["x"] + "=")
+    key_id = hashlib.sha256(name.encode() + b"\n" + bytes((kind,)) + raw).hexdigest()[:8]
+    return f"{name}+{key_id}+{base64.b64encode(bytes((kind,)) + raw).decode()}"
 
 
 def make_rsa_key(folder: Path, name: str) -> tuple[Path, Path]:

@@ -45,7 +45,7 @@ def test_file_is_a_valid_compose_file(compose: dict[str, Any]) -> None:
     assert specification == ComposeSpecification.model_validate(compose)
     assert specification.services is not None
     assert {name.split("-")[0] for name in specification.services} == {
-        *("kafka", "postgres", "setup", "hub", "connector", "agency", "day")
+        *("kafka", "postgres", "setup", "hub", "connector", "witness", "agency", "day")
     }
 
 
@@ -110,7 +110,8 @@ class Containers:
         return PORT.sub(lambda port: str(self.ports[port[0]]), value) if names_port else value
 
     def environment(self, name: str) -> dict[str, str]:
-        given = {key: self.translate(name, str(value)) for key, value in self.services[name]["environment"].items()}
+        settings = self.services[name].get("environment", {})
+        given = {key: self.translate(name, str(value)) for key, value in settings.items()}
         if "SPOOL_DIR" in given:
             Path(given["SPOOL_DIR"]).mkdir(parents=True, exist_ok=True)
         if "APPLICATIONS" in given:
@@ -119,7 +120,7 @@ class Containers:
 
     def command(self, name: str) -> list[str]:
         assert self.services[name]["command"][0] == "python"
-        return [sys.executable, *self.services[name]["command"][1:]]
+        return [sys.executable, *(self.translate(name, word) for word in self.services[name]["command"][1:])]
 
     def run_to_end(self, name: str, timeout_s: float) -> str:
         done = subprocess.run(
@@ -148,7 +149,7 @@ def test_commands_and_settings_run_the_exchange(
     make_roles(compose, postgres_server)
     containers.run_to_end("setup", START_TIMEOUT_S)
     for name in services:
-        if name.startswith(("hub-", "agency-", "connector-")):
+        if name.startswith(("hub-", "agency-", "connector-", "witness")):
             containers.start(name)
     assert containers.run_to_end("day", PLAY_TIMEOUT_S).count("played: ") == 5
 
@@ -159,7 +160,7 @@ def test_commands_and_settings_run_the_exchange(
             done = subprocess.run([*hub, "fsck", "--json"], env=environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
     assert [child.name for child in run.children.list_alive()] == [
-        name for name in services if name.startswith(("hub-", "agency-", "connector-"))
+        name for name in services if name.startswith(("hub-", "agency-", "connector-", "witness"))
     ]
 
 

@@ -44,7 +44,7 @@ REQUEST_LIMIT_S = 5.0
 SEED = 4
 APPLICATIONS = 900
 CONNECTORS = ("connector-ministry", "connector-bri", "connector-mandiri", "connector-immigration")
-HUB = ("hub-intake-1", "hub-relay", "hub-deadlines", "hub-api")
+HUB = ("witness", "hub-intake-1", "hub-relay", "hub-deadlines", "hub-sequencer", "hub-api")
 EVERYTHING = (*HUB, *CONNECTORS)
 # What waits is refused soon, so that a test sees the end of it.
 LIMITS = {"expiry_days_max": 90, "clock_skew_s": 300, "deferral_s": 2, "unmatched_s": 2, "heartbeat_s": 2}

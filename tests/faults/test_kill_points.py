@@ -11,6 +11,7 @@ OWNERS = {
     "intake": "hub-intake-1",
     "deadlines": "hub-deadlines",
     "relay": "hub-relay",
+    "sequencer": "hub-sequencer",
     "spool": "connector-bri",
     "publish": "connector-ministry",
     "deliver": "connector-immigration",
