@@ -28,6 +28,8 @@ from contracts.wire.instant import write_instant
 # What stands in the log and needs nothing but its place: refusals, deadlines, what operators did.
 PLAIN = frozenset(("refused", "timer", "operator_action"))
 ENTRIES_PER_WRITE = 4_096
+# A checkpoint that is older than one shown before may be shown for so long: no witness has cosigned the newer one yet.
+BEHIND_GRACE_S = 60
 
 
 class Monitor:
@@ -63,14 +65,32 @@ class Monitor:
         self._watch_witnesses(opened, witness_grace_s)
         size, root = opened.checkpoint.size, opened.checkpoint.root
         shown = raw.decode()
+        if size >= followed.size:
+            self.state.forget("behind_since")
         if size < followed.size:
-            detail = f"it had {followed.size} entries and now says {size}"
-            self.alarm(Fault.ROLLBACK, policy.origin, detail, held=followed.note, shown=shown)
+            self._look_back(opened, followed, shown)
         elif size == followed.size and root != followed.edge.root():
             self.alarm(Fault.FORK, policy.origin, f"two roots of size {size}", held=followed.note, shown=shown)
         elif size > followed.size:
             return self._grow(opened, followed, shown)
         return 0
+
+    def _look_back(self, opened: Opened, followed: Followed, shown: str) -> None:
+        """A log may show an older checkpoint for a moment, since the newest was not cosigned yet; not for long.
+
+        Its root must be the one that the entries seen here give at that size, or the log has two pasts.
+        """
+        origin, size, root, _ = opened.checkpoint
+        edge = Edge()
+        edge.extend(self.state.leaves(size))
+        behind_since = float(self.state.recall("behind_since") or self.now.timestamp())
+        self.state.note("behind_since", str(behind_since))
+        if edge.root() != root:
+            detail = f"two roots of size {size}"
+            self.alarm(Fault.FORK, origin, detail, held=followed.note, shown=shown, root=edge.root().hex())
+        elif self.now.timestamp() - behind_since > BEHIND_GRACE_S:
+            detail = f"it had {followed.size} entries and now says {size}"
+            self.alarm(Fault.ROLLBACK, origin, detail, held=followed.note, shown=shown)
 
     def _grow(self, opened: Opened, followed: Followed, shown: str) -> int:
         """Read what is new; keep it only if it leads to the root that the log signed."""

@@ -87,6 +87,10 @@ class MonitorState:
         """Note something under a name."""
         self._run("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
 
+    def forget(self, name: str) -> None:
+        """Forget what was noted under a name."""
+        self._run("DELETE FROM meta WHERE name = ?", name)
+
     def followed(self) -> Followed:
         """Return how far the log was followed."""
         stored = json.loads(self.recall("followed") or '{"size":0,"edge":[],"note":""}')
@@ -101,6 +105,11 @@ class MonitorState:
     def keep_entries(self, entries: Iterable[tuple[int, bytes, str, str | None]]) -> None:
         """Keep (index, leaf hash, kind, source or participant) of each entry."""
         self._run_all("INSERT INTO entries (idx, leaf, kind, source) VALUES (?, ?, ?, ?)", entries)
+
+    def leaves(self, size: int) -> Iterator[bytes]:
+        """Give the leaf hashes of the first `size` entries, in order."""
+        for row in self._connection.execute("SELECT leaf FROM entries WHERE idx < ? ORDER BY idx", (size,)):
+            yield bytes(row[0])
 
     def leaf_at(self, index: int) -> bytes | None:
         """Return the leaf hash that the log showed at an index."""

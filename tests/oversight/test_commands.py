@@ -47,6 +47,11 @@ class Office:
     def pack(self) -> str:
         return str(self.folder / "packs" / "pack.json")
 
+    def fork(self) -> None:
+        """Publish another past of the same size, signed by the log."""
+        self.world.entries[1] = self.world.entries[1].replace(b"2012", b"2013")
+        publish(self.folder / "log", self.world.entries, self.world.checkpoint())
+
     def trust(self) -> list[str]:
         """The options that say whom to believe."""
         names = {"--root": "root.jwk.json", "--log-key": "log.vkey", "--witness-key": "witness.vkey"}
@@ -92,16 +97,16 @@ def test_monitor_once_tells_how_the_log_stands(office: Office, capsys: pytest.Ca
     captured = capsys.readouterr()
     assert captured.out == ""
     assert f"{size} entries followed, {size} new." in captured.err
-    publish(office.folder / "log", office.world.entries[:-1], office.world.checkpoint(size=size - 1))
+    office.fork()
     assert main([*office.monitor(), "--once", "--json"]) == 1
     alarm = json.loads(capsys.readouterr().out)
-    assert (alarm["code"], alarm["id"]) == ("rollback", "Log menjadi lebih pendek.")
+    assert (alarm["code"], alarm["id"]) == ("fork", "Log menunjukkan dua masa lalu: log bercabang.")
     assert str(size) in alarm["evidence"]["held"]
     # It is told once, but the log does not stand well again by itself.
     assert main([*office.monitor(), "--once"]) == 1
     assert capsys.readouterr().out == ""
     assert main(["alarms", "--state", str(office.folder / "monitor.sqlite")]) == 1
-    assert json.loads(capsys.readouterr().out)["code"] == "rollback"
+    assert json.loads(capsys.readouterr().out)["code"] == "fork"
 
 
 def test_a_log_that_cannot_be_read_is_no_alarm(office: Office, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from connectors.oversight.alarm import CAUSES
 from contracts.audit.finding import WORDS
 from tests.connectors.engineer import ROOT, Page
-from tests.oversight.publication import publish, serve
+from tests.oversight.publication import serve
 from tests.oversight.test_commands import Office
 from tests.oversight.world import World
 
@@ -53,10 +53,10 @@ def test_from_a_pack_to_a_monitor_and_an_alarm(tmp_path: Path) -> None:
         assert re.fullmatch(".*?".join(parts), verified.stdout, re.DOTALL), verified.stdout
         followed = reader.follow("4.")
         assert (followed.returncode, followed.stdout) == (0, ""), followed.stderr
-        publish(tmp_path / "log", world.entries[:-1], world.checkpoint(size=len(world.entries) - 1))
+        office.fork()
         assert reader.follow("4.").returncode == 1
         alarms = reader.follow("5.")
-        assert '"code": "rollback"' in alarms.stdout
+        assert '"code": "fork"' in alarms.stdout
 
 
 def test_the_wheel_has_the_name_that_the_page_installs() -> None:
