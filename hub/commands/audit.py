@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from contracts.audit.pack import Pack, write_pack
-from hub import audit
-from hub.audit import NotCovered
+from hub.audit import Exporter, NotCovered
 from hub.clock import utc_now
 from hub.commands.terminal import FOUND_WRONG, AsJson, database, print_fault, print_json, print_line, wait_for, working
 from hub.settings import Settings, read_settings
@@ -35,6 +34,9 @@ def export(
         Path | None, typer.Option("--output", "-o", help="The file, or with --all the folder; else standard output.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="A pack of every case and of every unclaimed code.")] = False,
+    since: Annotated[
+        int, typer.Option(min=0, help="With --all, only what something was accepted of from this log index on.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write the pack of a case: originals, signatures, proofs, registry, rule sets. It holds personal data.
@@ -44,9 +46,13 @@ def export(
     if every != (not case) or (every and output is None):
         raise typer.BadParameter("Name one case, or give --all with a folder to -o.")
     settings = read_settings()
+    written: list[Path] | None
     with working("Gathering evidence"):
         try:
-            written = wait_for(_export(settings, case, output) if not every else _export_all(settings, output))
+            if every and output is not None:
+                written = wait_for(_export_all(settings, output, since))
+            else:
+                written = wait_for(_export(settings, case, output))
         except NotCovered as error:
             print_fault(str(error))
             raise typer.Exit(FOUND_WRONG) from None
@@ -62,7 +68,8 @@ def export(
 async def _export(settings: Settings, case: str, output: Path | None) -> list[Path] | None:
     root = read_root(settings.trust_root_file)
     async with database(settings) as opened, opened.snapshot() as connection:
-        pack = await audit.export_case(connection, case, root, utc_now())
+        exporter = await Exporter.open(connection, root, utc_now())
+        pack = await exporter.export(case)
     if pack is None:
         return None
     if output is None:
@@ -71,15 +78,19 @@ async def _export(settings: Settings, case: str, output: Path | None) -> list[Pa
     return [_write(pack, output)]
 
 
-async def _export_all(settings: Settings, folder: Path | None) -> list[Path] | None:
-    if folder is None:
-        return None
+async def _export_all(settings: Settings, folder: Path, since: int) -> list[Path]:
     root = read_root(settings.trust_root_file)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True, mode=PACKS_MODE)
     written = []
     async with database(settings) as opened, opened.snapshot() as connection:
-        for subject in await store.list_subjects(connection):
-            pack = await audit.export_case(connection, subject, root, utc_now())
+        exporter = await Exporter.open(connection, root, utc_now())
+        claims = await exporter.gather_claims()
+        for subject in await store.list_subjects(connection, since):
+            try:
+                pack = await exporter.export(subject, claims)
+            except NotCovered:
+                # What came last is covered a moment later, and is in the next run.
+                continue
             if pack is not None:
                 written.append(_write(pack, folder / f"{name_pack(subject)}.json"))
     return written

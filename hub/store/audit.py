@@ -10,14 +10,14 @@ from hub.store import tiles
 from hub.store.cases import read_facts
 from hub.store.database import Connection
 
+ROWS_PER_FETCH = 2_000
 # What a case does not keep, since no decision reads it, names the case as its subject.
 READ_FACTS = """
     SELECT facts FROM cases WHERE id = $1
     UNION ALL SELECT facts FROM billing_codes WHERE code = $1 AND case_id IS NULL"""
 READ_SUBJECTS = """
-    SELECT subject FROM (
-        SELECT id AS subject FROM cases UNION SELECT code FROM billing_codes UNION SELECT subject FROM inbox) AS named
-    WHERE NOT EXISTS (SELECT FROM billing_codes WHERE code = subject AND case_id IS NOT NULL) ORDER BY 1"""
+    SELECT DISTINCT COALESCE(b.case_id, i.subject) AS subject
+    FROM inbox i LEFT JOIN billing_codes b ON b.code = i.subject WHERE i.log_index >= $1 ORDER BY 1"""
 READ_CLAIMED = "SELECT case_id IS NOT NULL FROM billing_codes WHERE code = $1"
 READ_MESSAGES = """
     SELECT log_index, type, append_time, value, jws, jws_proof FROM inbox
@@ -25,6 +25,9 @@ READ_MESSAGES = """
 READ_RECOMMENDED = """
     SELECT o.leaf_index, o.value, s.jws FROM outbox o LEFT JOIN outbox_signature s USING (topic, partition, seq)
     WHERE o.topic = 'recommendations' AND o.key = $1 AND o.leaf_index IS NOT NULL ORDER BY o.leaf_index"""
+READ_ALL_RECOMMENDED = """
+    SELECT leaf_index, value FROM outbox
+    WHERE topic = 'recommendations' AND leaf_index IS NOT NULL ORDER BY leaf_index"""
 READ_REGISTRIES = "SELECT log_index, document FROM registry ORDER BY version"
 READ_RULE_SETS = "SELECT log_index, document FROM rule_sets ORDER BY log_index"
 READ_CONTRACTS = "SELECT log_index FROM contracts WHERE type = ANY($1::text[])"
@@ -65,9 +68,9 @@ async def read_messages(connection: Connection, subject: str) -> list[Kept] | No
     return kept or None
 
 
-async def list_subjects(connection: Connection) -> list[str]:
-    """Return every case, every billing code that no case claims, and whatever else messages are about."""
-    return [row["subject"] for row in await connection.fetch(READ_SUBJECTS)]
+async def list_subjects(connection: Connection, since: int = 0) -> list[str]:
+    """Return every case, unclaimed billing code or other subject of which something was accepted from an index on."""
+    return [row["subject"] for row in await connection.fetch(READ_SUBJECTS, since)]
 
 
 async def read_recommended(connection: Connection, case: str) -> list[tuple[int, bytes, str | None]]:
@@ -119,4 +122,10 @@ async def read_root(connection: Connection, size: int) -> bytes:
 async def read_resting(connection: Connection, payments: Sequence[str]) -> AsyncIterator[tuple[int, bytes]]:
     """Yield every recommendation, as (log index, value), in whose value one of these payments' ids stands."""
     for row in await connection.fetch(READ_RESTING, [payment.encode() for payment in payments]) if payments else ():
+        yield row[0], row[1]
+
+
+async def stream_recommended(connection: Connection) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield every recommendation as (log index, value), in the order of the log."""
+    async for row in connection.cursor(READ_ALL_RECOMMENDED, prefetch=ROWS_PER_FETCH):
         yield row[0], row[1]

@@ -18,8 +18,7 @@ from contracts.log.note import Kind, VerifierKey
 from contracts.merkle import leaf_hash
 from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
-from hub import audit
-from hub.audit import NotCovered
+from hub.audit import Exporter, NotCovered
 from hub.cli import main
 from hub.desk import Desk
 from hub.release import Signer
@@ -53,7 +52,10 @@ class Watched:
     async def export(self, subject: str = APPLICATION) -> Pack:
         """Export a case, through the file's form and back."""
         async with self.exchange.database.snapshot() as connection:
-            pack = await audit.export_case(connection, subject, self.exchange.root.public, datetime.now(UTC))
+            exporter = await Exporter.open(connection, self.exchange.root.public, datetime.now(UTC))
+            pack = await exporter.export(subject)
+            # What was gathered for all is what would have been looked up for one.
+            assert await exporter.export(subject, await exporter.gather_claims()) == pack
         assert pack is not None
         return read_pack(write_pack(pack))
 
@@ -95,7 +97,8 @@ async def test_a_case_without_recommendation_and_a_code_without_case_can_be_show
     async with watched.exchange.database.snapshot() as connection:
         subjects = {"820260302000099", "B.3/2", "B.3/3", APPLICATION}
         assert set(await audit_store.list_subjects(connection)) == subjects
-        assert await audit.export_case(connection, CODE, watched.exchange.root.public, datetime.now(UTC)) is None
+        exporter = await Exporter.open(connection, watched.exchange.root.public, datetime.now(UTC))
+        assert await exporter.export(CODE) is None
     for subject in ("B.3/2", "B.3/3", "820260302000099"):
         findings = verify_pack(await watched.export(subject), watched.trust())
         assert findings.failures == []
@@ -175,6 +178,9 @@ async def test_the_command_writes_one_pack_or_all(
     assert verify_pack((tmp_path / "pack.json").read_bytes(), watched.trust()).failures == []
     assert await run("--all", "-o", str(tmp_path / "packs")) == 0
     assert len(list((tmp_path / "packs").glob("*.json"))) == 4
+    size = await watched.exchange.row("SELECT max(log_index) AS last FROM inbox")
+    assert await run("--all", "-o", str(tmp_path / "new"), "--since", str(size["last"])) == 0
+    assert [path.name for path in (tmp_path / "new").glob("*.json")] == ["B.3_3.json"]
     capsys.readouterr()
     assert await run(APPLICATION) == 0
     assert verify_pack(capsys.readouterr().out.encode(), watched.trust()).failures == []
