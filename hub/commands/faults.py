@@ -8,6 +8,7 @@ from contracts.errors import EXPLANATIONS, RegistryError
 from contracts.rules.rulebook import RuleSetError
 from hub.commands.terminal import FOUND_WRONG, UNREACHABLE, WRONG_USE
 from hub.intake import IntakeFailed
+from hub.publication import FolderContradicts, NothingToPublish
 from hub.registration import ChangeInvalid
 from hub.relay import RelayRefused
 from hub.release import KeyNotOurs
@@ -20,7 +21,16 @@ from hub.trust import RegistryAbsent
 from hub.witnesses import WitnessRefused
 
 WRONG_SETTINGS = (SettingsInvalid, SchemaOutdated, RegistryAbsent, ChangeInvalid, KeyNotOurs, RuleSetError)
-WRONG_STATE = (RelayRefused, LogRefused, WitnessRefused, LeavesMissing, TopicChanged, IntakeFailed)
+WRONG_STATE = (
+    RelayRefused,
+    LogRefused,
+    WitnessRefused,
+    LeavesMissing,
+    FolderContradicts,
+    NothingToPublish,
+    TopicChanged,
+    IntakeFailed,
+)
 REFUSED_LOGIN = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidPasswordError,

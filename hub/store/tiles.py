@@ -14,6 +14,7 @@ from contracts.log.tile import ENTRIES, WIDTH, Edge, Tile, count, read_tile, wri
 from hub.store.database import Connection
 
 READ_SIZE = "SELECT size FROM tree"
+COUNT_LEAVES = "SELECT next_index FROM log"
 READ_LEAVES = "SELECT log_index, entry FROM leaves WHERE log_index >= $1 ORDER BY log_index LIMIT $2"
 # `size = from` is the whole protection against a second sequencer, whatever either believes.
 MOVE = "UPDATE tree SET size = $2 WHERE size = $1 RETURNING 1"
@@ -57,6 +58,11 @@ class StoredCheckpoint(NamedTuple):
 async def read_size(connection: Connection) -> int:
     """Return how many leaves are in the tree."""
     return int(await connection.fetchval(READ_SIZE))
+
+
+async def count_leaves(connection: Connection) -> int:
+    """Return how many leaves there are, in the tree or not yet."""
+    return int(await connection.fetchval(COUNT_LEAVES))
 
 
 async def read_entries(connection: Connection, first: int, limit: int) -> list[bytes]:
