@@ -1,4 +1,4 @@
-"""The Kafka broker's jars, fetched by Maven coordinates and checked against kafka.lock, and a Java to run them."""
+"""Jars, fetched by Maven coordinates and checked against a lock (the Kafka broker's: kafka.lock), and a Java for them."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -14,38 +15,52 @@ import platformdirs
 from devstack.processes import StackError
 
 KAFKA_VERSION = "4.3.1"
-# The broker, and the binding without which it logs nothing. Resolved apart: together the tool picks older versions.
-ENDPOINTS = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4")
-LOCK_FILE = Path(__file__).with_name("kafka.lock")
 JAVA_VERSION_MIN = 17
 JAVA_TIMEOUT_S = 20
 
 
-def fetch_jars() -> Path:
-    """Return the folder that holds exactly the jars of kafka.lock, fetching them where it does not exist yet.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Jars by a name for their folder, the Maven coordinates that need them, and the lock that lists them all."""
+
+    name: str
+    endpoints: tuple[str, ...]
+    lock_file: Path
+
+
+# The broker, and the binding without which it logs nothing. Resolved apart: together the tool picks older versions.
+KAFKA = Wanted(
+    f"kafka-{KAFKA_VERSION}",
+    (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4"),
+    Path(__file__).with_name("kafka.lock"),
+)
+
+
+def fetch_jars(wanted: Wanted = KAFKA) -> Path:
+    """Return the folder that holds exactly the jars of the lock, fetching them where it does not exist yet.
 
     Raises StackError if they cannot be fetched or one is not what the lock says.
     """
-    folder = _cache_folder() / f"kafka-{KAFKA_VERSION}-{_name_lock()}"
+    folder = _cache_folder() / f"{wanted.name}-{_name_lock(wanted)}"
     if not folder.is_dir():
-        _fill(folder)
-    check_jars(folder)
+        _fill(folder, wanted)
+    check_jars(folder, wanted)
     return folder
 
 
-def read_lock() -> dict[str, str]:
+def read_lock(wanted: Wanted = KAFKA) -> dict[str, str]:
     """Return jar file name -> SHA-256 in hex, from lines of `group:artifact:version sha256`."""
-    lines = [line.split() for line in LOCK_FILE.read_text().splitlines() if line and not line.startswith("#")]
+    lines = [line.split() for line in wanted.lock_file.read_text().splitlines() if line and not line.startswith("#")]
     return {f"{artifact}-{version}.jar": digest for name, digest in lines for _, artifact, version in [name.split(":")]}
 
 
-def check_jars(folder: Path) -> None:
+def check_jars(folder: Path, wanted: Wanted = KAFKA) -> None:
     """Compare every jar with the lock, both ways. Raises StackError."""
-    expected = read_lock()
+    expected = read_lock(wanted)
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
-            raise StackError(f"The Kafka jar {name} in {folder} is not the one in {LOCK_FILE.name}; remove the folder.")
+            raise StackError(f"The jar {name} in {folder} is not the one in {wanted.lock_file.name}; remove the folder.")
 
 
 def find_java() -> str:
@@ -68,18 +83,18 @@ def _read_java_version(java: str) -> int:
     return int(version[1]) if version else 0
 
 
-def _fill(folder: Path) -> None:
+def _fill(folder: Path, wanted: Wanted) -> None:
     """Fetch into a folder beside the real one and rename it, so that a broken download never looks finished."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         arriving = Path(scratch) / "jars"
         arriving.mkdir()
-        for endpoint in ENDPOINTS:
+        for endpoint in wanted.endpoints:
             fetched = _run_jgo(endpoint, Path(scratch))
-            # The broker's class path is both folders, whatever the tool's own class path says.
+            # The class path is both folders, whatever the tool's own class path says.
             for jar in [*fetched.glob("jars/*.jar"), *fetched.glob("modules/*.jar")]:
                 shutil.copyfile(jar, arriving / jar.name)
-        check_jars(arriving)
+        check_jars(arriving, wanted)
         try:
             arriving.rename(folder)
         except OSError:
@@ -95,7 +110,7 @@ def _run_jgo(endpoint: str, scratch: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise StackError(f"The Kafka broker ({endpoint}) could not be fetched: {reason}")
+        raise StackError(f"The jars of {endpoint} could not be fetched: {reason}")
     return Path(done.stdout.strip().splitlines()[-1])
 
 
@@ -103,6 +118,6 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("TKADEV_CACHE") or platformdirs.user_cache_path("tka-exchange-hub"))
 
 
-def _name_lock() -> str:
+def _name_lock(wanted: Wanted) -> str:
     """A name for the lock's content, so that another lock gets a folder of its own."""
-    return hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:8]
+    return hashlib.sha256(wanted.lock_file.read_bytes()).hexdigest()[:8]

@@ -38,6 +38,10 @@ def call_for(report: Report) -> Call:
     )
 
 
+def _unchanged(call: Call) -> Call:
+    return call
+
+
 class Caller:
     """Makes one bank's calls and notes every answer. `holds`: the money waits for the answer."""
 
@@ -73,19 +77,19 @@ class Caller:
     def notify(self, report: Report) -> bool:
         """Tell a payment until the connector says that it has it, as a bank does that keeps it in its own queue."""
         call, first_at_s = call_for(report), time.time()
-        code = self.ask(call, Call.renumbered, Call.advised)
+        code = self.ask(call, _unchanged, Call.renumbered, Call.advised)
         if code in ACCEPTED_CODES:
             self._book.note("told", report.key, first_at_s=first_at_s, channel=report.channel)
             return True
         self._book.note("rejected" if code else "undelivered", report.key, code=code)
         return False
 
-    def ask(self, call: Call, *others: Callable[[Call], Call]) -> str:
+    def ask(self, call: Call, *ways_in_turn: Callable[[Call], Call]) -> str:
         """Call until there is an answer that is no server's fault, and return its code; empty if there never is one.
 
-        A repeat is the same call, and then each of the `others` in turn.
+        Each time the call is changed in the next of the ways; without any it stays as it is.
         """
-        ways = deque([lambda first: first, *others])
+        ways = deque(ways_in_turn or [_unchanged])
         deadline_s = time.time() + RETRY_LIMIT_S
         while time.time() < deadline_s:
             try:
@@ -117,7 +121,8 @@ class Caller:
             reference=attempt.reference,
             ntpn=None,
         )
-        self._note(f"{attempt.key}: payment", attempt.answer, self.ask(call))
+        # A new number each time: an answer that got lost must not make the next call a repeat.
+        self._note(f"{attempt.key}: payment", attempt.answer, self.ask(call, Call.renumbered))
 
     def repeat(self, report: Report) -> None:
         """Call again about a payment that was taken, in each way that a bank has, and in two that are wrong."""
@@ -125,10 +130,10 @@ class Caller:
         changed = Call(call.body.replace(b'"value": "', b'"value": "9'), call.external_id)
         other = Call(call.body.replace(report.key.encode(), f"{report.key}-2".encode()), call.external_id)
         self._note("same X-EXTERNAL-ID", INCONSISTENT, self.ask(call))
-        self._note("new X-EXTERNAL-ID", TAKEN, self.ask(call.renumbered()))
+        self._note("new X-EXTERNAL-ID", TAKEN, self.ask(call, Call.renumbered))
         self._note("flagAdvise", TAKEN, self.ask(call.advised()))
         self._note("another payment under a used X-EXTERNAL-ID", CONFLICT, self.ask(other))
-        self._note("another amount under a used paymentRequestId", INCONSISTENT, self.ask(changed.renumbered()))
+        self._note("another amount under a used paymentRequestId", INCONSISTENT, self.ask(changed, Call.renumbered))
         self._book.note("contradicted", report.key)
 
     def misuse(self) -> None:

@@ -171,6 +171,17 @@ def test_a_refused_attempt_is_noted_with_what_it_should_have_been(key: rsa.RSAPr
     assert [(entry["wanted"], entry["code"]) for entry in noted.values()] == [("2002400",) * 2, ("4042513",) * 2]
 
 
+def test_an_attempt_whose_answer_got_lost_is_made_under_a_new_number(
+    key: rsa.RSAPrivateKey, peer: Peer, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("devstack.agencies.calling.RETRY_PAUSE_S", 0.0)
+    caller, _ = _caller(url, key, holds=True)
+    peer.answers = [(500, {}), (404, {"responseCode": "4042513"})]
+    caller.attempt(Attempt("a", CODE, Decimal(600), "USD", "REF", START, "2002400", "4042513"))
+    assert len(set(peer.ids())) == 2
+    assert len({call.body for call in peer.calls}) == 1
+
+
 def test_repeats_and_contradictions_differ_in_exactly_what_they_are_named_for(
     key: rsa.RSAPrivateKey, peer: Peer, url: str
 ) -> None:

@@ -35,6 +35,8 @@ from devstack.postgres import Postgres
 from hub.registration import add_participants, read_installed
 
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
+# Long enough for the simulated ministry to look at its outcomes many times.
+LOOKS_S = 3.0
 SERVICES = Services("127.0.0.1:1", "tkadev_test_", "postgresql://x", "postgresql://y", "postgresql://z", "role")
 
 
@@ -209,6 +211,31 @@ async def test_ministry_writes_its_register_and_one_transaction_is_overtaken(
                 await connection.execute("DELETE FROM register.outbox")
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch("SELECT * FROM register.application")
+    postgres_server.drop_database(database)
+    postgres_server.execute(f'DROP ROLE "{role}"')
+
+
+async def test_ministry_explains_money_beyond_a_bill_once_and_nothing_else(
+    postgres_server: Postgres, database: str
+) -> None:
+    role = postgres_server.name("connector_of_explaining")
+    postgres_server.execute(f'CREATE ROLE "{role}" LOGIN')
+    day = write_day(7, 25, START)
+    number = next(iter(day.applications))
+    async with asyncpg.create_pool(database, min_size=1, max_size=3) as pool:
+        register = Register(pool, Casting(day, 0, 1000.0), Book())
+        await register.create(role)
+        for place, kind in enumerate(("excess", "excess", "unmatched")):
+            opened = {"type": "id.tka.hub.difference.opened.v1", "kind": kind, "application": number}
+            # Told twice, as after a crash: the second telling is another event about the same difference.
+            payload = json.dumps(opened | {"difference_id": f"826050400010001:{kind:0>16}"})
+            outcome = "INSERT INTO register.outcome (event_id, kind, payload) VALUES ($1, 'SELISIH', $2)"
+            await pool.execute(outcome, str(place), payload)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(register.answer_questions(), LOOKS_S)
+        rows = await pool.fetch("SELECT kind, application_number, payload FROM register.outbox")
+    assert [(row["kind"], row["application_number"]) for row in rows] == [("PENJELASAN_SELISIH", number)]
+    assert json.loads(rows[0]["payload"])["kode_penjelasan"] == "REFUND_DUE"
     postgres_server.drop_database(database)
     postgres_server.execute(f'DROP ROLE "{role}"')
 
