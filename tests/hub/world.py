@@ -85,9 +85,19 @@ class World:
 
 
 async def fill_outbox(
-    dsn: str, topic: str, partition: int, count: int, *, typ: str = "event", forward_from: int | None = None
+    dsn: str,
+    topic: str,
+    partition: int,
+    count: int,
+    *,
+    typ: str = "event",
+    forward_from: int | None = None,
+    leaves_from: int | None = None,
 ) -> None:
-    """Append `count` messages to a stream: the hub's own events, or forwards of inbox rows from that log index on."""
+    """Append `count` messages to a stream: the hub's own events, or forwards of inbox rows from that log index on.
+
+    `leaves_from`: recommendations whose leaves stand from that index on.
+    """
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction():
@@ -109,10 +119,11 @@ async def fill_outbox(
                     f"KEY-{seq}",
                     typ,
                     EVENT[:-1] + b',"seq":%d}' % seq if forward_from is None else None,
+                    None if leaves_from is None else leaves_from + place,
                 )
                 for place, seq in enumerate(range(last - count + 1, last + 1))
             ]
-            columns = ("seq", "created_at", "inbox_index", "partition", "topic", "key", "typ", "value")
+            columns = ("seq", "created_at", "inbox_index", "partition", "topic", "key", "typ", "value", "leaf_index")
             await connection.copy_records_to_table("outbox", records=rows, columns=columns)
         await connection.execute("NOTIFY outbox")
     finally:
