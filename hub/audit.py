@@ -113,7 +113,7 @@ class Exporter:
         return [claim for payment in sorted(own) for claim in claims.get(payment, ())]
 
     async def _choose_checkpoint(self, last: int) -> StoredCheckpoint:
-        """Return the newest checkpoint that witnesses cosigned; where none must have, the newest if that one is short."""
+        """Return the newest checkpoint that witnesses cosigned; where none must have, the newest if it is short."""
         found = await read_published(self.connection, self.registry)
         if not self.registry.log.quorum and (found is None or found.size <= last):
             found = await tiles.read_newest(self.connection)
