@@ -7,6 +7,8 @@ messages by Kafka's time; this exchange's limit for messages from the future is 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from math import ceil
 from pathlib import Path
 
 from kafka import TopicPartition
@@ -17,41 +19,54 @@ from devstack.postgres import Postgres
 from tests.faults.background import wait_until
 from tests.faults.exchange import Exchange, open_exchange
 from tests.faults.natives import TOLD_LIMIT_S, open_spool
-from tests.faults.rig import CONNECTORS, LIMITS
+from tests.faults.rig import CONNECTORS, EVERYTHING, LIMITS
+from tests.faults.waiting import BOOKING_DAYS, Waiting, begin_waiting
 
-HOURS = 72
+HOURS_MIN = 72
 REPLACEMENTS = "tests.faults.replacements"
 # The clock comes first: what is imported after it takes the replaced one.
-AHEAD = (
+CONNECTOR_AHEAD = (
     "connectors.link.clock:utc_now=tests.faults.clocks:read_ahead",
     f"connectors.link.publisher:OVERDUE_CHECK_S={REPLACEMENTS}:OFTEN_S",
-    f"connectors.link.hub_client:client_assertion={REPLACEMENTS}:assert_at_real_time",
 )
-OUTAGE_LIMITS = {**LIMITS, "clock_skew_s": 5 * 24 * 3600}
+HUB_AHEAD = ("hub.clock:utc_now=tests.faults.clocks:read_ahead",)
+AHEAD = {name: CONNECTOR_AHEAD if name in CONNECTORS else HUB_AHEAD for name in EVERYTHING}
+OUTAGE_LIMITS = {**LIMITS, "clock_skew_s": 20 * 24 * 3600, "booking_days": BOOKING_DAYS}
+# What the ministry tells may travel for less than the outage lasts: what reached Kafka in time counts all the same.
+EXPIRY_DAYS = 2
 SETTLE_LIMIT_S = 120.0
 
 
 class Outage:
-    """A running exchange whose connectors' clocks can be put on."""
+    """A running exchange whose clocks, the hub's and the connectors', can be put on."""
 
     def __init__(self, exchange: Exchange, kafka: Kafka) -> None:
         self.exchange = exchange
         self._kafka = kafka
         self._clock = exchange.rig.cast.folder / "clock"
         self._clock.write_text("0")
-        for name in CONNECTORS:
+        for name in EVERYTHING:
             exchange.rig.extra[name] = {"FAULT_CLOCK": str(self._clock)}
-        exchange.begin(replacing=dict.fromkeys(CONNECTORS, AHEAD))
+        exchange.rig.extra["connector-ministry"]["EXPIRY_DAYS"] = str(EXPIRY_DAYS)
+        exchange.begin(replacing=AHEAD)
+        exchange.settle(exchange.load(1))
+        self.waiting: Waiting = begin_waiting(exchange)
+        self._ahead = timedelta()
 
     def start(self, *names: str) -> None:
         """Start processes again, and wait until they serve."""
         for name in names:
-            self.exchange.rig.start(name, replacing=AHEAD if name in CONNECTORS else ())
+            self.exchange.rig.start(name, replacing=AHEAD[name])
         self.exchange.rig.wait_ready(*names)
 
     def pass_three_days(self) -> None:
-        """Put the connectors' clocks on. The banks' systems do not follow: nothing may be notified after this."""
-        self._clock.write_text(str(HOURS))
+        """Put all clocks on, by more where a banking day needs it to end. No agency's system follows: none may tell."""
+        until_booked = self.waiting.booked_by - datetime.now(UTC)
+        hours = max(HOURS_MIN, ceil(until_booked / timedelta(hours=1)) + 1)
+        self._ahead = timedelta(hours=hours)
+        part = self._clock.with_suffix(".part")
+        part.write_text(str(hours))
+        part.replace(self._clock)
 
     def tell(self, applications: int, *, statements: bool = True) -> None:
         """Tell so many applications through every channel, until the agencies have got rid of it."""
@@ -93,7 +108,8 @@ class Outage:
     def findings(self, *, lost: Sequence[str] = (), deleted: Sequence[str] = ()) -> list[str]:
         """Return what is wrong, but for stretches of `lost` topics, and `deleted` topics that cannot be read whole."""
         found = self.exchange.findings_in_the_end(limit_s=SETTLE_LIMIT_S)
-        return [line for line in found if not _is_expected(line, lost, deleted)]
+        untimely = [f"time: {line}" for line in self.waiting.findings(self._ahead)]
+        return untimely + [line for line in found if not _is_expected(line, lost, deleted)]
 
 
 def _is_expected(line: str, lost: Sequence[str], deleted: Sequence[str]) -> bool:
