@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
+import structlog
 from jiter import from_json
 
 from contracts.log import entry
 from contracts.rules.clock import banking_day_before, banking_day_of, jakarta_day
 from contracts.rules.daily_report import Scope
 from contracts.rules.reconciliation import key_of
+from hub import failpoint
 from hub.desk import Desk, Plan
 from hub.difference import CLOSE_DIFFERENCE, Closing, NotOpen
 from hub.seal import address
@@ -23,8 +25,11 @@ from hub.step import REPORTED, CaseWork, CodeWork, Event, advance, advance_code
 from hub.store import cases, differences
 
 NO_WAIT = timedelta()
-# After a long outage of the hub so many days are reported at once; an operator asks for older ones.
+# After a long outage of the hub, or when money of many old days comes late, so many days of a bank are reported at
+# once; an operator asks for older ones.
 DAYS_AT_ONCE_MAX = 60
+
+log = structlog.get_logger(__name__)
 
 
 class NotABankingDay(ValueError):
@@ -93,6 +98,8 @@ class Reconciler:
             plan.actions.append(entry.operator_action(**leaf, at=now))
             desk.address_plan(judgement, plan, [])
             taken = await desk.seal(tx, judgement, plan, now, {})
+            failpoint.reach("reconciler.before_close_commit")
+        failpoint.reach("reconciler.after_close_commit")
         await desk.wake(taken)
 
     async def list_banks(self, chosen: str | None = None) -> list[str]:
@@ -131,6 +138,8 @@ class Reconciler:
             plan = Plan()
             plan.outline.letters.extend(address(judgement.routes, _reported(made, revision)))
             taken = await desk.seal(tx, judgement, plan, now, {})
+            failpoint.reach("reconciler.before_report_commit")
+        failpoint.reach("reconciler.after_report_commit")
         await desk.wake(taken)
         return Published(made, revision, new=True)
 
@@ -150,10 +159,19 @@ class Reconciler:
         for bank in behind:
             last = reported[bank].day if bank in reported else banking_day_before(first)
             days = {banking_day_of(day) for name, day in touched if name == bank} | set(_list_days(last, over))
-            for day in sorted(day for day in days if day <= over):
+            for day in _newest(bank, days, over):
                 published.append(await self.report(bank, day, now))
                 await asyncio.sleep(0)
         return published
+
+
+def _newest(bank: str, days: Iterable[date], over: date) -> list[date]:
+    """Return the newest DAYS_AT_ONCE_MAX of the days that are over, in their order; what is left out is told."""
+    due = sorted(day for day in days if day <= over)
+    if len(due) > DAYS_AT_ONCE_MAX:
+        left_out = due[:-DAYS_AT_ONCE_MAX]
+        log.warning("reconciler.days_left_out", bank=bank, count=len(left_out), first=str(left_out[0]))
+    return due[-DAYS_AT_ONCE_MAX:]
 
 
 def _list_days(last: date, over: date) -> Iterable[date]:

@@ -25,7 +25,8 @@ OWNERS = {
     "offices": "connector-immigration",
 }
 # Doors of the ministry that this exchange does not use: tests/connectors/test_ministry_kill.py kills at these.
-ELSEWHERE = {"events", "folder", "webhook", "keys"}
+# tests/faults/test_reconciliation_kills.py kills while differences and days are reconciled.
+ELSEWHERE = {"events", "folder", "webhook", "keys", "reconciler"}
 # Passed only by a new spool (tests/connectors/test_lineage.py) and by an office's folder (test_offices.py).
 SELDOM = (
     *("spool.before_adopt", "spool.after_adopt", "spool.before_begin", "spool.after_begin"),

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from contracts.fields import hundredths
-from contracts.rules.clock import banking_day_before, jakarta_day
+from contracts.rules.clock import banking_day_before, banking_day_of, jakarta_day
 from hub import fsck
 from hub.difference import Closing, NotOpen
-from hub.reconciler import NotABank, NotABankingDay, Reconciler
+from hub.reconciler import DAYS_AT_ONCE_MAX, NotABank, NotABankingDay, Reconciler
 from tests.hub.exchange import CODE, Bank, Exchange
 
 pytestmark = pytest.mark.anyio
@@ -292,6 +292,20 @@ async def test_late_money_has_its_day_reported_anew(exchange: Exchange) -> None:
     await take(exchange, exchange.bri, told(exchange.bri))
     anew = await reconciler.catch_up(later + timedelta(days=7))
     assert [one.report.participant for one in anew if one.report.day == PAID_ON] == ["bri"]
+
+
+async def test_money_of_more_old_days_than_are_reported_at_once_has_the_newest_reported(exchange: Exchange) -> None:
+    reconciler, later = Reconciler(exchange.desk), datetime.now(UTC) + timedelta(days=7)
+    last = banking_day_before(jakarta_day(later))
+    await reconciler.catch_up(later)
+    old = [PAID_AT - number * DAY for number in range(2 * DAYS_AT_ONCE_MAX)]
+    values = [told(exchange.bri, "booked", at=moment, code=None, amount="1.00") for moment in old]
+    assert (await exchange.take(*map(exchange.bri.sign, values))).accepted == len(values)
+    anew = [one.report for one in await reconciler.catch_up(later + timedelta(days=7)) if one.report.day <= last]
+    assert {one.participant for one in anew} >= {"bri"}
+    days = [one.day for one in anew if one.participant == "bri"]
+    assert len(days) <= DAYS_AT_ONCE_MAX
+    assert days == sorted({banking_day_of(jakarta_day(moment)) for moment in old})[-len(days) :]
 
 
 async def test_a_report_is_of_a_bank_and_of_a_banking_day(exchange: Exchange) -> None:
