@@ -10,15 +10,20 @@ from connectors.oversight.witness_command import WrongUse
 WRONG_USE = 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; what is wrong with its use is told in one sentence."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m connectors.oversight", description="The oversight body's own tools. They trust no hub."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
     for module in (verify_command, monitor_command, witness_command):
         module.add_commands(commands)
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; what is wrong with its use is told in one sentence."""
+    parsed = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
         return command(parsed)

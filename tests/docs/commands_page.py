@@ -1,5 +1,6 @@
 """docs/reference/commands.md: every command with its help, options and exit codes, from the command lines."""
 
+import argparse
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from typer.main import get_command
 from connectors.bank.__main__ import app as bank
 from connectors.immigration.__main__ import app as immigration
 from connectors.ministry.__main__ import app as ministry
+from connectors.oversight.__main__ import make_parser
 from hub.cli import app as hub
 from hub.commands.terminal import EXIT_CODES
 from tests.docs.markdown import GENERATED, table
@@ -36,7 +38,33 @@ def write_page() -> str:
     sections.append("## Connectors\n")
     sections.append("`run` and `check` are the same for every agency; a bank's has two more, the ministry's one.\n")
     sections += [_write_command(words, command) for words, command in _walk_connectors()]
+    sections.append("## The oversight body's\n")
+    sections.append("They come in a wheel of their own and import nothing of the hub.\n")
+    sections += _write_oversight(make_parser())
     return "\n".join(sections)
+
+
+def _write_oversight(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Write the commands of the tools that know no typer."""
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    for name, command in commands.choices.items():
+        words = f"python -m connectors.oversight {name}"
+        usage = " ".join(command.format_usage().removeprefix("usage: ").replace("[-h] ", "").split())
+        rows = [
+            (f"`{', '.join(action.option_strings) or action.metavar}`", command._get_formatter()._expand_help(action))
+            for action in command._actions
+            if action.help and "--help" not in action.option_strings
+        ]
+        example = str(command.epilog).replace("Example: ", "Example: `")
+        yield "\n".join(
+            (
+                f"### `{words}`\n",
+                f"```text\n{usage}\n```\n",
+                f"{command.description}\n",
+                table(("argument", "says"), rows),
+                f"{example}`\n",
+            )
+        )
 
 
 def _walk(command: Any, words: str) -> Iterator[tuple[str, Any]]:
