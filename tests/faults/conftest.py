@@ -10,6 +10,17 @@ from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from tests.faults.exchange import Exchange, open_exchange
 
+# Modules whose tests share an exchange of their own: with several workers, one of them runs all of these.
+TOGETHER = {"test_brokers.py", "test_outages_spool.py"}
+
+
+# Before the plugin that shares the tests out looks at their groups.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.path.name in TOGETHER:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 class Lease:
     """Keeps one running exchange for as long as it is sound."""

@@ -129,6 +129,9 @@ def check_intervals(seen: Observation) -> Iterator[str]:
 
 def check_owners(seen: Observation, late: set[Place]) -> Iterator[str]:
     """Whatever a record came to was committed in the transaction that consumed its offset, and in the order of time."""
+    for move in seen.moves:
+        if move.is_backwards:
+            yield f"{move.stream}: the watermark was moved from {move.before} to {move.after}"
     moments = {}
     for before, after in pairwise(seen.intervals):
         if before.stream == after.stream and after.received_at < before.received_at:

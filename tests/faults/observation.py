@@ -17,6 +17,7 @@ from tests.faults.background import Background
 from tests.faults.natives import open_spool
 
 POLL_MS = 500
+MOVES = "SELECT topic, partition, before, after FROM fault_moves"
 EMPTY_POLLS_MAX = 40
 INPUTS = tuple(topic for topic in TOPICS if topic.startswith("from."))
 OUTPUTS = tuple(topic for topic in TOPICS if not topic.startswith("from."))
@@ -69,6 +70,19 @@ class Interval(NamedTuple):
     received_at: datetime
 
 
+class Move(NamedTuple):
+    """A step of an input partition's watermark, as PostgreSQL saw it."""
+
+    stream: Stream
+    before: int
+    after: int
+
+    @property
+    def is_backwards(self) -> bool:
+        """Whether it took something back, or took the same again: what only an owner that was superseded does."""
+        return self.after <= self.before
+
+
 class Spooled(NamedTuple):
     """A message in a connector's spool."""
 
@@ -93,6 +107,7 @@ class Observation:
     inbox: list[InboxRow] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     intervals: list[Interval] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     watermarks: dict[Stream, int] = field(default_factory=dict)
     ends: dict[Stream, int] = field(default_factory=dict)
     heads: dict[Stream, int] = field(default_factory=dict)
@@ -143,6 +158,10 @@ class Observer:
                 await connection.close()
 
         return self._background.run(fetch())
+
+    def read_moves(self) -> list[Move]:
+        """Return every step of a watermark so far."""
+        return [_read_move(row) for row in self.fetch(MOVES)]
 
     def execute(self, statement: str) -> None:
         """Run a statement in the hub's database."""
@@ -248,6 +267,10 @@ def _seq_of(headers: tuple[tuple[str, bytes], ...]) -> int | None:
     return next((int(value) for name, value in headers if name == "hub-seq"), None)
 
 
+def _read_move(row: asyncpg.Record) -> Move:
+    return Move((row[0], row[1]), row[2], row[3])
+
+
 async def _read_input(connection: "asyncpg.Connection[asyncpg.Record]", seen: Observation) -> None:
     topics = {row[0]: row[1] for row in await connection.fetch("SELECT DISTINCT topic_id, topic FROM watermark")}
     rows = await connection.fetch(
@@ -268,6 +291,7 @@ async def _read_input(connection: "asyncpg.Connection[asyncpg.Record]", seen: Ob
         " ORDER BY topic_id, partition, from_offset"
     )
     seen.intervals = [Interval((topics[row[0]], row[1]), *row[2:]) for row in rows]
+    seen.moves = [_read_move(row) for row in await connection.fetch(MOVES)]
     rows = await connection.fetch("SELECT topic, partition, next FROM watermark")
     seen.watermarks = {(row[0], row[1]): row[2] for row in rows}
     seen.deferred = await connection.fetchval("SELECT count(*) FROM deferred")

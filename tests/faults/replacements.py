@@ -3,8 +3,9 @@
 `armed` puts these in the place of the real functions and statements before the process starts.
 """
 
-import itertools
+import asyncio
 import json
+import os
 import time
 import uuid
 from collections.abc import Collection, Sequence
@@ -12,26 +13,28 @@ from pathlib import Path
 from sqlite3 import Connection as SpoolConnection
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaTimeoutError
 
 from connectors.immigration.standing_file import QUEUE
-from connectors.link.hub_client import client_assertion
 from connectors.link.lineage import Lineage
 from connectors.link.spool_file import SpoolFile
 from contracts.admission import Admitted
-from contracts.wire.key import PrivateKey
 from hub.relay import TRANSIENT, TopicRelay
 from hub.step import BillingCode, Case, Held
-from hub.store.cases import ADD_CASES, ADD_CODES, read_facts
+from hub.store.cases import ADD_CASES, read_facts
 from hub.store.database import Connection
 
 # How long a transaction that found a row absent leaves to the others, so that the race happens each time.
-RACE_WINDOW_S = 0.3
+RACE_WINDOW_S = 1.0
+# How long a transaction waits for another one that wants the same rows.
+MEETING_S = 30.0
+# How long a consumer goes on looking for everything that waits.
+GATHERING_S = 30.0
+# Longer than any freeze, so that the broker does not give up the frozen one's transaction by itself.
+TRANSACTION_TIMEOUT_MS = 120_000
 ANSWERS_LOST_EVERY = 3
 ANSWERS_LOST_MAX = 5
-# How long a transaction stays between one row and the next, so that others come in between.
-ROW_PAUSE_S = 0.03
 
 # --- watermark: whoever comes moves it, wherever it stands -----------------------------------------------------------
 
@@ -50,35 +53,82 @@ async def recall_nothing(connection: Connection, admitted: Sequence[Admitted], *
     return Held({}, {})
 
 
-# --- lock order: rows are locked one by one, as they happen to come --------------------------------------------------
+# --- batches that come together: no protection is taken away, the intake only gets at once all that waits ------------
 
 
-_turns = itertools.cycle((False, True))
+class GatheringConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type hints.
+    """A consumer whose first records are FAULT_GATHER at once, in however many answers the broker gives them."""
+
+    wanted = int(os.environ.get("FAULT_GATHER", "0"))
+
+    async def getmany(self, *places: Any, timeout_ms: int = 0, max_records: int | None = None) -> dict[Any, list[Any]]:
+        """Poll until all that waits has come; from then on as usual."""
+        found: dict[Any, list[Any]] = await super().getmany(*places, timeout_ms=timeout_ms, max_records=max_records)
+        until_s = time.monotonic() + GATHERING_S
+        while found and sum(map(len, found.values())) < GatheringConsumer.wanted and time.monotonic() < until_s:
+            more = await super().getmany(*places, timeout_ms=timeout_ms, max_records=max_records)
+            for place, records in more.items():
+                found.setdefault(place, []).extend(records)
+        if found:
+            GatheringConsumer.wanted = 0
+        return found
 
 
-def _any_order(names: Collection[str]) -> list[str]:
-    """Return the names upwards or downwards, in turn: two transactions that share rows come from both ends."""
-    return sorted(names, reverse=next(_turns))
+# --- lock order: rows are locked one by one, in whatever order -------------------------------------------------------
 
 
-async def lock_codes_in_any_order(connection: Connection, codes: Collection[str]) -> dict[str, BillingCode]:
-    """Do what `lock_codes` does, without its order."""
-    await connection.execute(ADD_CODES, sorted(codes))
-    found = {}
-    for code in _any_order(codes):
-        found[code] = await _lock_code(connection, code)
-        await connection.execute("SELECT pg_sleep($1)", ROW_PAUSE_S)
-    return found
+class Meeting:
+    """Brings the first two transactions that share rows into a circle: each has one row that the other needs."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[set[str], asyncio.Future[str | None]]] = []
+        self._has_met = False
+        self._both_have_one = asyncio.Barrier(2)
+
+    async def find_first(self, names: set[str]) -> str | None:
+        """Return the row to begin with: of those that two share, one of them gets the first and the other the last.
+
+        None: nobody else wants these rows, or two have met already.
+        """
+        for others, partner in self._waiting:
+            shared = sorted(names & others)
+            if len(shared) > 1 and not self._has_met and not partner.done():
+                self._has_met = True
+                partner.set_result(shared[0])
+                self._let_go()
+                return shared[-1]
+        return None if self._has_met else await self._wait(names)
+
+    async def _wait(self, names: set[str]) -> str | None:
+        partner: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((names, partner))
+        try:
+            return await asyncio.wait_for(partner, MEETING_S)
+        except TimeoutError:
+            return None
+
+    def _let_go(self) -> None:
+        for _, other in self._waiting:
+            if not other.done():
+                other.set_result(None)
+
+    async def hold(self) -> None:
+        """Wait, with the first row locked, until the other one has its own."""
+        await asyncio.wait_for(self._both_have_one.wait(), MEETING_S)
+
+
+meeting = Meeting()
 
 
 async def lock_cases_in_any_order(connection: Connection, cases: Collection[str]) -> dict[str, Case]:
     """Do what `lock_cases` does, without its order."""
     await connection.execute(ADD_CASES, sorted(cases))
-    found = {}
-    for case in _any_order(cases):
-        found[case] = await _lock_case(connection, case)
-        await connection.execute("SELECT pg_sleep($1)", ROW_PAUSE_S)
-    return found
+    found: dict[str, Case] = {}
+    first = await meeting.find_first(set(cases))
+    if first is not None:
+        found[first] = await _lock_case(connection, first)
+        await meeting.hold()
+    return found | {case: await _lock_case(connection, case) for case in sorted(cases) if case != first}
 
 
 async def _lock_code(connection: Connection, code: str) -> BillingCode:
@@ -136,7 +186,11 @@ class UnfencedProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has 
     """A producer that shares its transactional id with nobody, so that no newer one fences it."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings | {"transactional_id": f"{settings['transactional_id']}-{uuid.uuid4()}"})
+        own = {
+            "transactional_id": f"{settings['transactional_id']}-{uuid.uuid4()}",
+            "transaction_timeout_ms": TRANSACTION_TIMEOUT_MS,
+        }
+        super().__init__(**settings | own)
 
 
 class ForgottenProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no type hints.
@@ -201,9 +255,3 @@ def is_never_repeat(seq: int, last: int) -> bool:
 
 # How often they look for what has no receipt, so that a test sees the end of it.
 OFTEN_S = 1.0
-_assert_identity = client_assertion
-
-
-def assert_at_real_time(key: PrivateKey, participant: str, audience: str, now_s: int) -> str:
-    """Show who this is to the hub's API, whose clock nobody has put on."""
-    return _assert_identity(key, participant, audience, int(time.time()))

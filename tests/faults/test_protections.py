@@ -25,10 +25,7 @@ from tests.faults.scenarios import (
 
 WATERMARK = [f"hub.store.positions:MOVE={REPLACEMENTS}:MOVE_FROM_ANYWHERE"]
 INBOX_KEY = [f"hub.store.inbox:recall={REPLACEMENTS}:recall_nothing"]
-LOCK_ORDER = [
-    f"hub.store.cases:lock_codes={REPLACEMENTS}:lock_codes_in_any_order",
-    f"hub.store.cases:lock_cases={REPLACEMENTS}:lock_cases_in_any_order",
-]
+LOCK_ORDER = [f"hub.store.cases:lock_cases={REPLACEMENTS}:lock_cases_in_any_order"]
 ABSENT_ROW = [
     f"hub.store.cases:lock_codes={REPLACEMENTS}:lock_codes_that_are_there",
     f"hub.store.cases:lock_cases={REPLACEMENTS}:lock_cases_that_are_there",
