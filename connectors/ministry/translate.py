@@ -38,6 +38,7 @@ _OUTCOME_KINDS = (
     ("id.tka.hub.payment.", "PEMBAYARAN"),
     ("id.tka.hub.recommendation.", "REKOMENDASI"),
     ("id.tka.hub.difference.", "SELISIH"),
+    ("id.tka.hub.reconciliation.", "REKONSILIASI"),
     ("id.tka.hub.sla.", "LAYANAN"),
     ("id.tka.immigration.", "VISA"),
 )

@@ -40,7 +40,7 @@ from tests.connectors.parties import (
     World,
     eventually,
 )
-from tests.contracts.samples import APPLICATION, SAMPLES
+from tests.contracts.samples import APPLICATION, CODE, SAMPLES
 
 AUTHOR = Author("ministry", MINISTRY_SOURCE, ENVIRONMENT)
 AT = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
@@ -420,12 +420,15 @@ def deliver(world: World, item: Item) -> Any:
 async def test_outcomes_are_written_once(tmp_path: Path, register: str, ministry: Ministry) -> None:
     world = World()
     issued, visa = "id.tka.hub.recommendation.issued.v1", "id.tka.immigration.visa.approved.v1"
+    opened, reported = "id.tka.hub.difference.opened.v1", "id.tka.hub.reconciliation.reported.v1"
     items = [
         world.outcome(TOPIC, 1),
         world.word(TOPIC, 2, issued, SAMPLES[issued], subject=APPLICATION),
         world.forward(3, visa, world.immigration, IMMIGRATION_SOURCE, "immigration", id="visa-3"),
         world.heartbeat(TOPIC, 4),
         world.receipt(TOPIC, 5, MINISTRY_SOURCE, accepted=[{"id": "x", "sha256": "A" * 43, "log_index": 1}]),
+        world.word(TOPIC, 6, opened, SAMPLES[opened], subject=CODE),
+        world.word(TOPIC, 7, reported, SAMPLES[reported], subject="BRI"),
     ]
     async with connector_on(tmp_path, register) as (connector, _):
         for _ in range(2):
@@ -433,7 +436,9 @@ async def test_outcomes_are_written_once(tmp_path: Path, register: str, ministry
                 await connector.desk.handle(deliver(world, item))
             await connector.tell()
     written = await ministry.outcomes()
-    assert sorted(each["kind"] for each in written) == ["PEMBAYARAN", "REKOMENDASI", "VISA"]
+    assert sorted(each["kind"] for each in written) == [
+        *("PEMBAYARAN", "REKOMENDASI", "REKONSILIASI", "SELISIH", "VISA")
+    ]
     by_kind = {each["kind"]: each for each in written}
     assert by_kind["VISA"]["event_id"] == "visa-3"
     assert by_kind["VISA"]["application_number"] == APPLICATION
