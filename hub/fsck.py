@@ -2,8 +2,9 @@
 
 It reads one snapshot and changes nothing. What it proves: cases and billing codes are the fold of the accepted
 messages, and so are differences and daily reports; every message has its leaf, with the bytes that the message demands;
-positions and streams have no gap; there is one recommendation per revision. A deadline's passing and an operator's
-closing of a difference are leaves of their own and are folded where they stand.
+the log's tree, its tiles and what was signed of it are those of the leaves; positions and streams have no gap; there is
+one recommendation per revision. A deadline's passing and an operator's closing of a difference are leaves of their own
+and are folded where they stand.
 """
 
 import hashlib
@@ -30,6 +31,7 @@ from contracts.wire.instant import read_instant
 from contracts.wire.record import Record
 from contracts.wire.signature import Signature
 from hub.difference import Closing, DifferenceRow, Occasion, list_passed, read_timer_subject
+from hub.log_check import check_tree
 from hub.provenance import Finding, Keys, Messages, check_leaves, check_streams, read_keys
 from hub.step import (
     BILL_TIMER,
@@ -108,6 +110,7 @@ async def check(database: Database) -> list[Finding]:
         keys, unreadable = await read_keys(connection)
         findings += unreadable
         findings += [finding async for finding in check_leaves(connection, keys)]
+        findings += [finding async for finding in check_tree(connection, keys.log)]
         findings += await _check_parked(connection)
         findings += await _check_fold(connection, log, keys)
         findings += [finding async for finding in check_streams(connection, keys)]

@@ -14,6 +14,9 @@ import asyncpg
 
 from contracts.errors import Refusal
 from contracts.log import entry
+from contracts.log.checkpoint import Policy
+from contracts.log.fault import Unproven
+from contracts.log.note import VerifierKey
 from contracts.wire import base64url
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PublicKey
@@ -37,7 +40,9 @@ class Keys:
         self.entries: dict[tuple[str, str, str], bool] = {}
         self._public: dict[str, PublicKey] = {}
         self._owners: dict[str, str] = {}
-        for party in () if document is None else _payload_of(document)["participants"]:
+        payload = {"participants": []} if document is None else _payload_of(document)
+        self.log = None if document is None else _log_policy_of(payload)
+        for party in payload["participants"]:
             for key in party["keys"]:
                 self.entries[party["id"], key["kid"], key["use"]] = key["revoked_at"] is not None
                 self._owners[key["kid"]] = party["id"]
@@ -50,6 +55,17 @@ class Keys:
     def owner(self, kid: str) -> str | None:
         """Return the participant whose key this is."""
         return self._owners.get(kid)
+
+
+def _log_policy_of(payload: dict[str, Any]) -> Policy:
+    """Read whom the registry believes about the log. Raises LookupError, ValueError."""
+    try:
+        log_keys, witnesses = (
+            tuple(map(VerifierKey.read, payload.get(name, ()))) for name in ("log_keys", "witnesses")
+        )
+    except Unproven as error:
+        raise ValueError(str(error)) from None
+    return Policy(payload["log_origin"], log_keys, witnesses)
 
 
 def _payload_of(document: str) -> dict[str, Any]:

@@ -24,6 +24,11 @@ ADD_TILES = """
 READ_WHOLE = """
     SELECT t.level, t.index, t.hashes FROM unnest($1::int[], $2::bigint[]) AS wanted (level, index)
     JOIN tiles t USING (level, index)"""
+READ_ONE = "SELECT root, hashes FROM tiles WHERE level = $1 AND index = $2"
+COUNT_TILES = "SELECT count(*) FROM tiles"
+READ_CHECKPOINTS = """
+    SELECT size, note, ARRAY(SELECT line FROM cosignatures s WHERE s.size = c.size ORDER BY witness)
+    FROM checkpoints c ORDER BY size"""
 READ_ROOTS = "SELECT root FROM tiles WHERE level = $1 AND index >= $2 AND index < $3 ORDER BY index"
 # A checkpoint of a size that has one already says the same: the signature is deterministic and the root is the tree's.
 ADD_CHECKPOINT = "INSERT INTO checkpoints (size, signed_at, note) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING"
@@ -53,6 +58,14 @@ class StoredCheckpoint(NamedTuple):
     size: int
     signed_at: datetime
     note: Note
+
+
+class KeptCheckpoint(NamedTuple):
+    """A checkpoint and its cosignature lines as they are stored: nothing of it has been read yet."""
+
+    size: int
+    note: str
+    cosigned: list[str]
 
 
 async def read_size(connection: Connection) -> int:
@@ -120,6 +133,22 @@ async def read_tiles(connection: Connection, tiles: Collection[Tile]) -> dict[Ti
         else:
             found[tile] = b"".join(await _read_hashes(connection, tile.level, tile.first, tile.first + tile.width))
     return found
+
+
+async def read_whole(connection: Connection, tile: Tile) -> tuple[bytes, bytes] | None:
+    """Return a whole tile's root and hashes as they are stored."""
+    row = await connection.fetchrow(READ_ONE, tile.level, tile.index)
+    return None if row is None else (row["root"], row["hashes"])
+
+
+async def count_tiles(connection: Connection) -> int:
+    """Return how many whole tiles are stored."""
+    return int(await connection.fetchval(COUNT_TILES))
+
+
+async def read_checkpoints(connection: Connection) -> list[KeptCheckpoint]:
+    """Return every checkpoint, the smallest first."""
+    return [KeptCheckpoint(*row) for row in await connection.fetch(READ_CHECKPOINTS)]
 
 
 def is_in(tile: Tile, size: int) -> bool:

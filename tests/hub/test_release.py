@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -177,7 +178,7 @@ async def test_the_relay_sends_each_recommendation_with_its_proof(bench: Bench, 
     try:
         place = TopicPartition(cluster.physical("recommendations"), 0)
         consumer.assign([place])
-        records = []
+        records: list[Any] = []
         async with asyncio.timeout(PATIENCE_S):
             while len(records) < 20:
                 records += (await consumer.getmany(place, timeout_ms=500)).get(place, [])
