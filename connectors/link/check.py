@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import httpx
@@ -12,6 +13,7 @@ from connectors.link.broker import Broker
 from connectors.link.clock import utc_now
 from connectors.link.fault import HubUnreachable, SettingsFault, SpoolLocked, TrustFault
 from connectors.link.hub_client import HubClient
+from connectors.link.key_ring import SETTINGS, Use, is_in_force, next_file
 from connectors.link.settings import ConnectorSettings
 from connectors.link.spool_file import lock_spool
 from connectors.link.trust import Trust, read_private_key, read_root
@@ -46,10 +48,12 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
         root = read_root(settings.trust_root_file)
         key = read_private_key(settings.key_file, "KEY_FILE")
         api_key = read_private_key(settings.api_key_file, "API_KEY_FILE")
+        _read_next(settings.key_file, "message")
+        _read_next(settings.api_key_file, "api")
     except SettingsFault as fault:
         yield Finding("keys", "settings", str(fault))
         return
-    yield Finding("keys", "ok", "The root's public key and both private keys can be read.")
+    yield Finding("keys", "ok", "The root's public key and the private keys can be read.")
     yield _check_spool(settings)
     async with httpx.AsyncClient() as http:
         hub = HubClient(http, settings.hub_api_url, settings.participant, api_key)
@@ -63,9 +67,16 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
             yield Finding("registry", "wrong", str(fault))
             return
         yield Finding("registry", "ok", f"Version {registry.version} of {registry.environment} is signed by the root.")
+        files: tuple[tuple[Use, Path], ...] = (("message", settings.key_file), ("api", settings.api_key_file))
+        for use, file in files:
+            finding = check_rotation(file, use, registry, settings.participant, utc_now())
+            if finding is not None:
+                yield finding
+        key = key_in_use(key, settings.key_file, "message", registry, settings.participant, utc_now())
+        api_key = key_in_use(api_key, settings.api_key_file, "api", registry, settings.participant, utc_now())
         for finding in check_entry(settings, registry, key, api_key, utc_now()):
             yield finding
-        yield await _check_api(settings, hub)
+        yield await _check_api(settings, HubClient(http, settings.hub_api_url, settings.participant, api_key))
     yield await _check_broker(settings, registry)
 
 
@@ -78,6 +89,41 @@ def _check_spool(settings: ConnectorSettings) -> Finding:
     except OSError as error:
         return Finding("spool", "settings", f"SPOOL_DIR cannot be written ({error.strerror}): give a folder that can.")
     return Finding("spool", "ok", "The spool's folder can be written, and no connector is running on it now.")
+
+
+def key_in_use(
+    key: PrivateKey, file: Path, use: Use, registry: Registry, participant: str, now: datetime
+) -> PrivateKey:
+    """Return what the connector signs with: the next key once it is in force, else the key of `file`."""
+    following = _read_next(file, use)
+    usable = following is not None and is_in_force(registry, following, use, participant, now)
+    return following if following is not None and usable else key
+
+
+def check_rotation(file: Path, use: Use, registry: Registry, participant: str, now: datetime) -> Finding | None:
+    """Say where a rotation of a key stands, or None if there is none. Raises SettingsFault if a key is unreadable."""
+    following = _read_next(file, use)
+    if following is None:
+        return None
+    setting, old = SETTINGS[use], read_private_key(file, SETTINGS[use])
+    if is_in_force(registry, following, use, participant, now):
+        says = (
+            f"The next key {following.kid} is in force and used instead of {old.kid}: run rotate-key once more, which"
+            f" makes it the key of {setting}."
+        )
+        return Finding("key rotation", "ok", says)
+    found = registry.key(following.kid)
+    state = "not registered" if found is None or found[0].id != participant else "registered and not in force"
+    says = (
+        f"{old.kid} of {setting} is used; the next key {following.kid} is {state}: send what rotate-key prints to the"
+        " operator and run rotate-key again when it is in force."
+    )
+    return Finding("key rotation", "ok", says)
+
+
+def _read_next(file: Path, use: Use) -> PrivateKey | None:
+    following = next_file(file)
+    return read_private_key(following, f"{SETTINGS[use]}.next") if following.exists() else None
 
 
 def check_entry(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from connectors.link import failpoint
 from connectors.link.broker import Broker
+from connectors.link.check import check_rotation, key_in_use
 from connectors.link.clock import utc_now
 from connectors.link.hub_client import HubClient
-from connectors.link.key_ring import KeyRing, make_next, next_file, promote
+from connectors.link.key_ring import KeyRing, Use, make_next, next_file, promote
 from connectors.link.lineage import NOTE, Lineage, OldCopy
 from connectors.link.metrics import LinkMetrics
 from connectors.link.settings import ConnectorSettings
@@ -231,6 +233,27 @@ def test_the_next_key_is_used_from_when_the_registry_has_it(tmp_path: Path) -> N
     assert ring.current().kid == following.kid
     assert not next_file(settings.key_file).exists()
     assert read_private_key(settings.key_file.with_name("message.pem.previous"), "x").kid == old
+
+
+def test_check_says_where_a_rotation_stands_and_judges_by_the_key_in_use(tmp_path: Path) -> None:
+    world = World()
+    settings = settings_of(tmp_path, world)
+    file, old = settings.key_file, read_private_key(settings.key_file, "x")
+    asked: tuple[Path, Use, Registry, str, datetime] = (file, "message", world.registry(1), "bri", utc_now())
+    assert check_rotation(*asked) is None
+    following = make_next(file)
+    told = check_rotation(*asked)
+    assert told is not None
+    assert f"{old.kid} of KEY_FILE is used; the next key {following.kid} is not registered" in told.says
+    assert key_in_use(old, *asked) == old
+    world.bri_next = following
+    asked = (file, "message", world.registry(2), "bri", utc_now())
+    told = check_rotation(*asked)
+    assert told is not None
+    assert f"{following.kid} is in force and used instead of {old.kid}: run rotate-key once more" in told.says
+    assert key_in_use(old, *asked).kid == following.kid
+    promote(file)
+    assert check_rotation(*asked) is None
 
 
 @pytest.mark.parametrize("point", ["keys.before_keep", "keys.after_keep", "keys.before_promote", "keys.after_promote"])
