@@ -194,6 +194,8 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
                 say("hub reconcile run: every bank's days are reported, to the bank and to the ministry")
                 await stage.run_hub("fsck", "--json")
                 say("hub fsck: every case, refolded from the inbox in log order, equals the stored one")
+                await stage.run_hub("log", "publish", str(FOLDER / "log"))
+                say(f"hub log publish: the evidence log stands as files in {_shorten(FOLDER / 'log')}")
             books = await stage.read_books()
             report.show_totals(console, due, reported)
             report.show_steps(console, *await report.follow(day, books, watcher, tables))

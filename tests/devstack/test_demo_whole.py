@@ -8,6 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from contracts import merkle
+from contracts.log.checkpoint import Policy, open_checkpoint
+from contracts.log.note import VerifierKey
+from contracts.log.tile import ENTRIES, Hashes, new_tiles, read_bundle
 from devstack.agencies.scenario import APPLICATIONS_FOR_ALL, APPLICATIONS_MIN, write_day
 from devstack.demo import REPOSITORY
 from devstack.demonstration.ledger import count_personal
@@ -43,10 +47,32 @@ def test_a_demo_of_every_kind_sees_what_it_expects_and_leaves_nothing_behind(tmp
         assert expected[f"refused: {code}"] > 0, code
     for outcome in ("partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed"):
         assert expected[f"payment reports: {outcome}"] > 0, outcome
+    _check_log(folder)
     assert not [process.pid for process in psutil.process_iter() if _mentions(process, str(folder))]
-    assert {"hub-relay.log", "connector-bri.log", "agency-ministry.log"} <= {
+    assert {"hub-relay.log", "connector-bri.log", "agency-ministry.log", "witness.log"} <= {
         log.name for log in (folder / "logs").iterdir()
     }
+
+
+def _check_log(folder: Path) -> None:
+    """Verify the demo's whole evidence log as anybody could: from its files and two public keys."""
+    log_key, witness_key = (
+        VerifierKey.read((folder / f"{name}.vkey").read_text().strip()) for name in ("log", "witness")
+    )
+    policy = Policy(log_key.name, (log_key,), (witness_key,), quorum=1)
+    checkpoint = open_checkpoint((folder / "log" / "checkpoint").read_bytes(), policy).checkpoint
+    entries: list[bytes] = []
+    found = {}
+    for tile in new_tiles(0, checkpoint.size):
+        data = (folder / "log" / tile.path).read_bytes()
+        if tile.level == ENTRIES:
+            entries += read_bundle(tile, data)
+        else:
+            found[tile] = data
+    assert Hashes(checkpoint.size, found).root() == checkpoint.root
+    assert merkle.root([merkle.leaf_hash(entry) for entry in entries]) == checkpoint.root
+    kinds = {json.loads(entry)["kind"] for entry in entries}
+    assert {"accepted", "refused", "recommendation", "registry", "key_added", "rule_set", "contract", "timer"} <= kinds
 
 
 def _mentions(process: psutil.Process, text: str) -> bool:
