@@ -70,7 +70,11 @@ def join_immigration(settings: ImmigrationSettings) -> Join:
 async def _open_door(office: Office, stack: AsyncExitStack) -> VisaSystem | Folder | None:
     if office.door == "push":
         return VisaSystem(await stack.enter_async_context(_open_http(office)))
-    return Folder(office.folder) if office.folder is not None else None
+    if office.folder is None:
+        return None
+    folder = Folder(office.folder)
+    stack.callback(folder.close)
+    return folder
 
 
 def _follow(office: Office, door: VisaSystem | Folder, desk: Desk, link: Link, poll_s: float) -> Task:

@@ -6,12 +6,14 @@
 
 A file is written under `.part` and renamed when it is whole; the office does the same. Files of `in` go to `in/done`,
 or to `in/refused` with a reason beside them; nothing is deleted here. The same file again, under whatever name, says
-nothing new: an answer is known by its own id.
+nothing new: an answer is known by its own id. One connector process holds the folder; another one says so and waits.
 """
 
 import asyncio
+import fcntl
 import json
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +38,32 @@ class Folder:
     """One office's folder."""
 
     def __init__(self, path: Path) -> None:
-        self._out, self._in = path / "out", path / "in"
+        self._path, self._out, self._in = path, path / "out", path / "in"
+        self._held: int | None = None
+        self._turn = threading.Lock()
+
+    def close(self) -> None:
+        """Let another connector have the folder."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def _hold(self) -> None:
+        """Keep other connectors out: two, each with a spool of its own, would both tell what a file says.
+
+        The lock is on the folder itself and ends with the process, however it ends. Raises VisaSystemAway; OSError.
+        """
+        with self._turn:
+            if self._held is not None:
+                return
+            self._path.mkdir(parents=True, exist_ok=True)
+            opened = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(opened)
+                raise VisaSystemAway("another connector process, or another office here, has this folder") from None
+            self._held = opened
 
     async def deliver(self, name: str, body: str, key: str) -> None:
         """Put a file into `out`; the same again changes nothing. Raises VisaSystemFault."""
@@ -45,6 +72,7 @@ class Folder:
     def _write(self, name: str, body: str) -> None:
         file = self._out / (name.replace("/", ".") + _SUFFIX)
         try:
+            self._hold()
             self._out.mkdir(parents=True, exist_ok=True)
             if file.exists():
                 if json.loads(file.read_bytes()) != json.loads(body):
@@ -66,6 +94,7 @@ class Folder:
 
     def _look(self) -> list[AnswersFile]:
         try:
+            self._hold()
             self._in.mkdir(parents=True, exist_ok=True)
             found = [path for path in self._in.iterdir() if path.suffix == _SUFFIX and path.is_file()]
             found.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))

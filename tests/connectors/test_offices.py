@@ -255,6 +255,20 @@ async def test_a_folder_is_told_and_tells(bench: Bench, tmp_path: Path) -> None:
     assert refused == {"again.json", "again.json.reason.txt", "bad.json", "bad.json.reason.txt"}
 
 
+async def test_of_two_connectors_on_one_offices_folder_one_waits_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_text('{"answers": []}')
+    first, second = Folder(tmp_path), Folder(tmp_path)
+    assert len(await first.look()) == 1
+    with pytest.raises(VisaSystemAway, match="another connector process, or another office here, has this folder"):
+        await second.look()
+    with pytest.raises(VisaSystemAway, match="another connector process"):
+        await second.deliver("TKA-1.1.issued", "{}", "key")
+    first.close()
+    assert len(await second.look()) == 1
+    second.close()
+
+
 async def test_a_folder_that_holds_another_content_is_a_conflict(bench: Bench, tmp_path: Path) -> None:
     out = tmp_path / "timika" / "out"
     out.mkdir(parents=True)
