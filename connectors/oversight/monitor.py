@@ -12,11 +12,10 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from pydantic_core import from_json
-
 from connectors.oversight.alarm import Alarm, Cause
 from connectors.oversight.log_source import LogSource
 from connectors.oversight.monitor_state import Followed, MonitorState
+from contracts.audit.entries import EntryMalformed, read_entry
 from contracts.audit.finding import Doubt
 from contracts.audit.verify import Trust
 from contracts.log.checkpoint import Opened, open_checkpoint
@@ -25,8 +24,6 @@ from contracts.log.tile import WIDTH, Edge
 from contracts.merkle import leaf_hash
 from contracts.wire.instant import write_instant
 
-# What stands in the log and needs nothing but its place: refusals, deadlines, what operators did.
-PLAIN = frozenset(("refused", "timer", "operator_action"))
 ENTRIES_PER_WRITE = 4_096
 # A checkpoint that is older than one shown before may be shown for so long: no witness has cosigned the newer one yet.
 BEHIND_GRACE_S = 60
@@ -163,29 +160,33 @@ class EntryReader:
         rows: list[tuple[int, bytes, str, str | None]] = []
         for place, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), index):
             try:
-                kind, source = self._take(place, from_json(entry), entry)
-            except (ValueError, KeyError, TypeError, AttributeError):
+                said = read_entry(entry)
+            except EntryMalformed as error:
                 text = entry.decode("utf-8", "replace")
-                self._monitor.alarm(Cause.ENTRY_MALFORMED, f"entry {place}", "", entry=text)
-                kind, source = "malformed", None
-            rows.append((place, leaf, kind, source))
+                self._monitor.alarm(Cause.ENTRY_MALFORMED, f"entry {place}", str(error), entry=text)
+                rows.append((place, leaf, "malformed", None))
+                continue
+            self._take(place, said, entry)
+            rows.append((place, leaf, said["kind"], said.get("source")))
         self._state.keep_entries(rows)
 
-    def _take(self, place: int, said: dict[str, Any], entry: bytes) -> tuple[str, str | None]:
-        kind: str = said["kind"]
-        if kind == "accepted":
-            self._take_accepted(place, said)
-            return kind, said["source"]
-        if kind in ("key_added", "key_revoked"):
-            self._take_key(place, said["kid"], entry, added=kind == "key_added")
-        elif kind not in PLAIN:
-            {
-                "recommendation": self._take_recommendation,
-                "registry": self._take_registry,
-                "rule_set": self._take_rule_set,
-                "contract": self._take_contract,
-            }[kind](place, said)
-        return kind, None
+    def _take(self, place: int, said: dict[str, Any], entry: bytes) -> None:
+        match said["kind"]:
+            case "accepted":
+                self._take_accepted(place, said)
+            case "recommendation":
+                self._take_recommendation(place, said)
+            case "registry":
+                self._take_registry(place, said)
+            case "key_added" | "key_revoked":
+                self._take_key(place, said["kid"], entry, added=said["kind"] == "key_added")
+            case "rule_set":
+                self._take_rule_set(place, said)
+            case "contract":
+                self._take_contract(place, said)
+            case _:
+                # Refusals, deadlines and what operators did need nothing but their place.
+                pass
 
     def _take_accepted(self, place: int, said: dict[str, Any]) -> None:
         kid, source = said["kid"], said["source"]

@@ -14,15 +14,17 @@ from connectors.oversight.monitor import Monitor
 from connectors.oversight.verify_command import describe
 from contracts.audit.finding import Doubt
 from contracts.audit.history import count_persons, digest_document, expect_key_entries
-from contracts.audit.pack import Pack, PackMalformed, read_pack
+from contracts.audit.pack import PACK_BYTES_MAX, Pack, PackMalformed, read_pack
+from contracts.audit.replay import read_statement
 from contracts.audit.verify import verify_pack
-from contracts.errors import RegistryError
+from contracts.errors import Refusal, RegistryError
 from contracts.log.checkpoint import read_checkpoint
 from contracts.log.fault import Unproven
 from contracts.log.note import read_note
 from contracts.merkle import leaf_hash
 from contracts.registry import Registry
 from contracts.rules.case import BOOKED, RECEIVED
+from contracts.wire.envelope import read_envelope
 
 COUNT_FORMAT: Final = "tkahub-count/1"
 GAPS_NAMED_MAX: Final = 20
@@ -40,7 +42,11 @@ class Shown:
         """Recheck every pack that is new or has changed; return how many."""
         read = 0
         for file in sorted(folder.glob("*.json")):
-            raw = file.read_bytes()
+            if not file.is_file():
+                continue
+            with file.open("rb") as opened:
+                # One byte more than a pack may have tells that it has too many.
+                raw = opened.read(PACK_BYTES_MAX + 1)
             digest = sha256(raw).hexdigest()
             if self._state.knows_pack(file.name, digest):
                 continue
@@ -80,14 +86,23 @@ class Shown:
                 )
 
     def _take_messages(self, pack: Pack) -> None:
-        values = [json.loads(message.value) for message in pack.messages if message.value is not None]
-        sequences = [(str(value.get("source")), int(value.get("sequence", 0))) for value in values]
+        sequences = []
+        for message in pack.messages:
+            try:
+                envelope = None if message.value is None else read_envelope(message.value.encode())
+            except Refusal:
+                continue
+            if envelope is not None:
+                sequences.append((envelope.source, envelope.sequence))
         self._state.show((message.index for message in pack.messages), sequences)
 
     def _take_recommended(self, name: str, index: int, value: str) -> None:
         """Note a recommendation as shown, and that no other rests on its payments."""
         self._state.show_recommendation(index)
-        data = json.loads(value)["data"]
+        try:
+            data = read_statement(index, value.encode()).data
+        except (Refusal, TypeError):
+            return
         for basis in data["basis"]:
             if basis["type"] not in (RECEIVED, BOOKED):
                 continue

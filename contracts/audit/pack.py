@@ -5,7 +5,7 @@ Nothing in it is believed because it stands there. Texts that were hashed or sig
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from contracts import merkle
 from contracts.log.checkpoint import read_hash
@@ -13,7 +13,12 @@ from contracts.log.note import encode_base64
 
 FORMAT = "tkahub-pack/1"
 PACK_BYTES_MAX = 64 * 1024 * 1024
+Ascii = Annotated[str, StringConstraints(pattern=r"^[!-~]*$")]
 Index = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+#: The last millisecond that a calendar knows.
+INSTANT_MS_MAX = 253_402_300_799_999
 
 
 class PackMalformed(ValueError):
@@ -47,10 +52,10 @@ class Message(_Part):
     """
 
     index: Index
-    append_time_ms: Index
+    append_time_ms: Annotated[int, Field(ge=0, le=INSTANT_MS_MAX)]
     value: str | None
-    jws: str
-    jws_proof: str | None = None
+    jws: Ascii
+    jws_proof: Ascii | None = None
     fact: list[Any] | None = None
 
 
@@ -59,7 +64,7 @@ class Recommended(_Part):
 
     index: Index
     value: str
-    jws: str | None
+    jws: Ascii | None
     tlog_proof: str | None
 
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from contracts.admission import FROM_PREFIX, Admitted, admit
+from contracts.audit.entries import EntryMalformed, read_entry
 from contracts.audit.finding import Beyond, Doubt, Findings, Proven
 from contracts.audit.history import History, digest_document, read_history
 from contracts.audit.pack import Message, Pack, PackMalformed, Recommended, read_pack
@@ -24,7 +25,7 @@ from contracts.log.proof import check_proof
 from contracts.rules.case import AMENDED, APPROVED, BOOKED, RECEIVED, Fact, facts_of, keys_of
 from contracts.rules.rulebook import RuleSet, RuleSetError
 from contracts.wire import base64url
-from contracts.wire.instant import read_instant
+from contracts.wire.instant import instant_of_ms, read_instant
 from contracts.wire.key import PublicKey
 from contracts.wire.record import Record
 from contracts.wire.signature import (
@@ -152,9 +153,9 @@ class _Check:
                 sound = False
                 continue
             try:
-                self.entries[leaf.index] = read_object(leaf.entry.encode())
-            except Refusal as error:
-                self.findings.doubt(Doubt.LEAF_DIFFERS, f"entry {leaf.index}", str(error.code))
+                self.entries[leaf.index] = read_entry(leaf.entry.encode())
+            except EntryMalformed as error:
+                self.findings.doubt(Doubt.LEAF_DIFFERS, f"entry {leaf.index}", str(error))
                 continue
             self.written[leaf.index] = leaf.entry.encode()
         if sound:
@@ -178,6 +179,8 @@ class _Check:
             return
         if doubt := history.doubt_key(str(said.get("kid")), owner.id, message.index):
             self.findings.doubt(doubt, name, f"key {said.get('kid')} of {owner.id}")
+        if instant_of_ms(message.append_time_ms) > self._received_at(said) + timedelta(seconds=CLOCK_SKEW_S):
+            self.findings.doubt(Doubt.MESSAGE_REFUSED, name, "it came to Kafka after the hub received it")
         proof = message.jws_proof
         record = Record(
             FROM_PREFIX + owner.id, 0, 0, subject, value, headers_of(message.jws, proof), message.append_time_ms

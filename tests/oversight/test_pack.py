@@ -296,6 +296,22 @@ def backdated_by_a_stolen_key() -> Forged:
     return of(world)
 
 
+def expired_message_revived() -> Forged:
+    """A message that came too late is said to have come to Kafka at another time than it did."""
+    world = World.settled()
+    shown = tuple(map(world.show, world.held))
+    late = shown[0].model_copy(update={"append_time_ms": shown[0].append_time_ms + 3_600_000})
+    return of(world, messages=(late, *shown[1:]))
+
+
+def expired_message() -> Forged:
+    world = unpaid()
+    late = int((world.now + timedelta(days=3)).timestamp() * 1000)
+    world.accept(world.bri.sign(world.bri.paid(), append_time_ms=late), received_at=world.now + timedelta(days=3))
+    world.recommend()
+    return of(world)
+
+
 def revocation_left_out_of_the_pack() -> Forged:
     world, pack, trust = backdated_by_a_stolen_key()
     kept = tuple(leaf for leaf in pack.leaves if "key_revoked" not in leaf.entry)
@@ -396,6 +412,8 @@ FORGERIES: dict[Forgery, str] = {
     key_added_afterwards: Doubt.KEY_NOT_YET_ADDED,
     backdated_by_a_stolen_key: Doubt.KEY_REVOKED,
     revocation_left_out_of_the_pack: Doubt.KEY_REVOKED,
+    expired_message_revived: Doubt.MESSAGE_REFUSED,
+    expired_message: Doubt.MESSAGE_REFUSED,
     registry_of_another_root: Doubt.REGISTRY_INVALID,
     registry_version_left_out: Doubt.REGISTRY_HISTORY_INCOMPLETE,
     newest_registry_left_out: Doubt.REGISTRY_HISTORY_INCOMPLETE,
