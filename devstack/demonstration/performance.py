@@ -32,7 +32,7 @@ SETTLE_POLL_S = 0.3
 REPORT_LIMIT_S = 20.0
 # A heartbeat goes out on every stream all the time, so a connector is hardly ever at the very end.
 HEARTBEATS_ON_THE_WAY_MAX = 2
-KILLED = ("hub-intake-1", "hub-relay", *(f"connector-{agency}" for agency in AGENCIES))
+KILLED = ("hub-intake-1", "hub-relay", "hub-sequencer", "witness", *(f"connector-{agency}" for agency in AGENCIES))
 
 Say = Callable[[str], None]
 
@@ -116,6 +116,7 @@ class Performance:
 
         await self._wait(f"the hub has accepted {accepted} of the ministry's messages", is_reached)
         self._kill("hub-relay")
+        self._kill("hub-sequencer")
 
     def _kill(self, name: str) -> None:
         self._stage.kill(name)
@@ -130,6 +131,7 @@ class Performance:
     async def _trouble_immigration(self) -> None:
         """Kill the connector once recommendations flow, then let the system behind it be down for a while."""
         await self._kill_after("connector-immigration", "immigration", "recommendations", 2)
+        self._kill("witness")
         await self._stage.take_down_immigration(OUTAGE_S)
         self._say(f"Immigration's system is down for {OUTAGE_S} s")
 

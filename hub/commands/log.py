@@ -25,7 +25,10 @@ def show(as_json: AsJson = False) -> None:
         return
     print_line(f"{state['origin']}: {state['leaves']} leaves, {state['tree']} in the tree.")
     signed = state["checkpoint"]
-    print_line("No checkpoint." if signed is None else f"Signed: size {signed['size']} at {signed['signed_at']}.")
+    if signed is None:
+        print_line("No checkpoint was signed yet.")
+    else:
+        print_line(f"Signed: size {signed['size']} at {signed['signed_at']:%Y-%m-%d %H:%M:%S}.")
     print_table(state["witnesses"], ("name", "size", "signed_at"), "The registry names no witness.")
 
 
