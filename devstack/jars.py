@@ -1,4 +1,4 @@
-"""Jars, fetched by Maven coordinates and checked against a lock (the Kafka broker's: kafka.lock), and a Java for them."""
+"""Jars by Maven coordinates, checked against a lock (the Kafka broker's: kafka.lock), and a Java to run them."""
 
 import hashlib
 import os
@@ -60,7 +60,9 @@ def check_jars(folder: Path, wanted: Wanted = KAFKA) -> None:
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.glob("*.jar")}
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
-            raise StackError(f"The jar {name} in {folder} is not the one in {wanted.lock_file.name}; remove the folder.")
+            raise StackError(
+                f"The jar {name} in {folder} is not the one in {wanted.lock_file.name}; remove the folder."
+            )
 
 
 def find_java() -> str:

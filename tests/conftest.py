@@ -13,6 +13,7 @@ from devstack.choice import engine_answers
 from devstack.kafka import Kafka, start_kafka
 from devstack.postgres import Postgres, start_postgres
 from devstack.run import Run
+from tests.interop import toolchains
 
 _numbers = itertools.count(1)
 _missing = pytest.StashKey[list[str]]()
@@ -27,6 +28,9 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "docker engine": engine_answers,
     "root": lambda: os.geteuid() == 0,
     "curl": lambda: shutil.which("curl") is not None,
+    "go": toolchains.has_go,
+    "node": toolchains.has_node,
+    "jdk": toolchains.has_jdk,
     "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
 }
 ONLY_WHERE_PRESENT = {"docker engine"}
