@@ -14,6 +14,8 @@ class Cause(StrEnum):
     ENTRY_MALFORMED = "entry_malformed"
     MESSAGE_KEY_NOT_IN_FORCE = "message_key_not_in_force"
     MESSAGE_TWICE = "message_twice"
+    MESSAGE_NOT_SHOWN = "message_not_shown"
+    MESSAGE_LEFT_OUT = "message_left_out"
     RECOMMENDATION_NOT_SHOWN = "recommendation_not_shown"
     REGISTRY_NOT_SHOWN = "registry_not_shown"
     REGISTRY_VERSION_SKIPPED = "registry_version_skipped"
@@ -35,6 +37,14 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
             "Pesan diterima dengan kunci yang tidak berlaku pada tempatnya di log.",
         ),
         Cause.MESSAGE_TWICE: Words("The log holds one message twice.", "Log memuat satu pesan dua kali."),
+        Cause.MESSAGE_NOT_SHOWN: Words(
+            "Accepted messages are in the log and nobody shows what they say.",
+            "Pesan yang diterima tercatat dalam log tetapi isinya tidak ditunjukkan.",
+        ),
+        Cause.MESSAGE_LEFT_OUT: Words(
+            "A message about a case was left out of its pack, so the decision was not computed from everything.",
+            "Pesan tentang suatu perkara tidak dimasukkan ke paketnya, sehingga keputusannya tidak lengkap dasarnya.",
+        ),
         Cause.RECOMMENDATION_NOT_SHOWN: Words(
             "A recommendation is in the log and nobody shows on what it rests.",
             "Rekomendasi tercatat dalam log tetapi dasarnya tidak ditunjukkan.",

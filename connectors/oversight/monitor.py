@@ -103,6 +103,7 @@ class Monitor:
                         "do not give the root that it signed",
                     )
                 self.state.follow(Followed(checkpoint.size, edge, shown))
+                self.state.keep_size(checkpoint.size, self.now.timestamp())
         except Unproven as error:
             # What was read on the way is not the log's: neither it nor its alarms are kept.
             del self.fresh[before:]

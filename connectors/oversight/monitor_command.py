@@ -104,6 +104,7 @@ def _look(arguments: argparse.Namespace, state: MonitorState) -> int:
         # Nothing new can be missing unless something new was shown.
         if shown.read_packs(arguments.packs):
             shown.watch_sequences()
+            shown.watch_completeness()
         shown.watch_deadlines(arguments.pack_within_s)
     if arguments.counts is not None:
         shown.read_counts(arguments.counts)

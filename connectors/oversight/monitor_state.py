@@ -17,6 +17,12 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS entries (
     idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, kind TEXT NOT NULL, source TEXT, shown INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS entries_by_source ON entries (source, idx) WHERE kind = 'accepted';
+CREATE INDEX IF NOT EXISTS entries_to_show ON entries (idx) WHERE kind = 'accepted' AND shown = 0;
+CREATE TABLE IF NOT EXISTS sizes (size INTEGER PRIMARY KEY, seen_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS known (idx INTEGER PRIMARY KEY, key TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS bills (code TEXT PRIMARY KEY, subject TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS subjects (subject TEXT PRIMARY KEY, size INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS included (subject TEXT, idx INTEGER, PRIMARY KEY (subject, idx)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS messages (digest BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS revisions (
     number TEXT PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL, idx INTEGER NOT NULL) WITHOUT ROWID;
@@ -221,6 +227,41 @@ class MonitorState:
         return [
             row[0] for row in self._rows("SELECT sequence FROM sequences WHERE source = ? ORDER BY sequence", source)
         ]
+
+    def keep_size(self, size: int, seen_at: float) -> None:
+        """Note when the log was seen to be so large."""
+        self._run("INSERT OR IGNORE INTO sizes VALUES (?, ?)", size, seen_at)
+
+    def not_shown(self, before: float) -> list[tuple[str, int, int]]:
+        """Return (source, how many, first index) of the accepted messages seen before a time and never shown."""
+        query = """
+            SELECT source, count(*), min(idx) FROM entries WHERE kind = 'accepted' AND shown = 0
+            AND idx < (SELECT coalesce(max(size), 0) FROM sizes WHERE seen_at < ?) GROUP BY source"""
+        return self._rows(query, before)
+
+    def include(self, subject: str, size: int, indices: Iterable[int]) -> None:
+        """Note what the newest pack of a subject holds, under a log of `size`."""
+        known = self._rows("SELECT size FROM subjects WHERE subject = ?", subject)
+        if known and known[0][0] > size:
+            return
+        self._run("INSERT OR REPLACE INTO subjects VALUES (?, ?)", subject, size)
+        self._run("DELETE FROM included WHERE subject = ?", subject)
+        self._run_all("INSERT OR IGNORE INTO included VALUES (?, ?)", ((subject, index) for index in indices))
+
+    def know(self, index: int, key: str, billed: str | None) -> None:
+        """Note whose a message is: a case's or a billing code's; a bill (`billed`) gives its code to its case."""
+        self._run("INSERT OR IGNORE INTO known VALUES (?, ?)", index, key)
+        if billed is not None:
+            self._run("INSERT OR REPLACE INTO bills VALUES (?, ?)", billed, key)
+
+    def left_out(self) -> list[tuple[int, str]]:
+        """Return (index, subject) of each message that the newest pack of its subject ought to hold and does not."""
+        query = """
+            SELECT k.idx, s.subject FROM known k LEFT JOIN bills b ON b.code = k.key
+            JOIN subjects s ON s.subject = coalesce(b.subject, k.key)
+            WHERE k.idx < s.size AND NOT EXISTS (
+                SELECT 1 FROM included i WHERE i.subject = s.subject AND i.idx = k.idx) ORDER BY k.idx"""
+        return self._rows(query)
 
     def raise_alarm(self, alarm: Alarm, at: str) -> bool:
         """Keep an alarm with its evidence; whether it is new."""

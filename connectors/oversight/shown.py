@@ -18,13 +18,14 @@ from contracts.audit.pack import PACK_BYTES_MAX, Pack, PackMalformed, read_pack
 from contracts.audit.replay import read_statement
 from contracts.audit.verify import verify_pack
 from contracts.errors import Refusal, RegistryError
+from contracts.events import read_event
 from contracts.log.checkpoint import read_checkpoint
 from contracts.log.fault import Unproven
 from contracts.log.note import read_note
 from contracts.merkle import leaf_hash
 from contracts.registry import Registry
-from contracts.rules.case import BOOKED, RECEIVED
-from contracts.wire.envelope import read_envelope
+from contracts.rules.case import BILLED, BOOKED, RECEIVED, keys_of
+from contracts.wire.envelope import Envelope, read_envelope
 
 COUNT_FORMAT: Final = "tkahub-count/1"
 GAPS_NAMED_MAX: Final = 20
@@ -61,7 +62,8 @@ class Shown:
         monitor = self._monitor
         try:
             pack = read_pack(raw)
-            if read_checkpoint(read_note(pack.checkpoint.encode()).text).size > self._state.followed().size:
+            size = read_checkpoint(read_note(pack.checkpoint.encode()).text).size
+            if size > self._state.followed().size:
                 return False
         except (PackMalformed, Unproven) as error:
             monitor.alarm(Doubt.PACK_MALFORMED, name, str(error), pack=name)
@@ -73,6 +75,8 @@ class Shown:
         self._compare_leaves(name, pack)
         self._take_registries(pack)
         self._take_messages(pack)
+        if not findings.failures:
+            self._state.include(pack.subject, size, (message.index for message in pack.messages))
         for recommended in pack.recommendations:
             self._take_recommended(name, recommended.index, recommended.value)
         return True
@@ -94,7 +98,23 @@ class Shown:
                 continue
             if envelope is not None:
                 sequences.append((envelope.source, envelope.sequence))
+                self._know(message.index, envelope)
         self._state.show((message.index for message in pack.messages), sequences)
+
+    def _know(self, index: int, envelope: Envelope) -> None:
+        """Note whose a message is, by its own word; that the word is its author's is the recheck's to say."""
+        try:
+            event = read_event(envelope.type, envelope.data, envelope.subject)
+        except Refusal:
+            return
+        keys = keys_of(envelope.type, envelope.subject, event.decision_facts())
+        billed = keys.billing_code if envelope.type == BILLED else None
+        self._state.know(index, keys.case or keys.billing_code or envelope.subject, billed)
+
+    def watch_completeness(self) -> None:
+        """Alarm on a message that a pack of its case leaves out, wherever else it was shown."""
+        for index, subject in self._state.left_out():
+            self._monitor.alarm(Cause.MESSAGE_LEFT_OUT, f"{subject}: entry {index}", "", index=index, case=subject)
 
     def _take_recommended(self, name: str, index: int, value: str) -> None:
         """Note a recommendation as shown, and that no other rests on its payments."""
@@ -145,10 +165,13 @@ class Shown:
             self._monitor.alarm(Cause.KEY_CHANGE_UNFOUNDED, subject, f"{len(entries)} entries differ", entries=entries)
 
     def watch_deadlines(self, within_s: int) -> None:
-        """Alarm on recommendations and registry versions whose originals nobody has shown in time."""
+        """Alarm on recommendations, messages and registry versions that nobody has shown in time."""
         before = self._monitor.now.timestamp() - within_s
         for index, name in self._state.overdue(before):
             self._monitor.alarm(Cause.RECOMMENDATION_NOT_SHOWN, name, f"entry {index}", index=index)
+        for source, number, first in self._state.not_shown(before):
+            detail = f"{number} messages"
+            self._monitor.alarm(Cause.MESSAGE_NOT_SHOWN, f"{source} from entry {first}", detail, first=first)
         for index, version in self._state.overdue_registries(before):
             self._monitor.alarm(Cause.REGISTRY_NOT_SHOWN, f"registry version {version}", f"entry {index}", index=index)
 

@@ -22,7 +22,7 @@ from contracts.log import entry
 from contracts.log.checkpoint import CLOCK_SKEW_S, Checkpoint, Opened, Policy, open_checkpoint
 from contracts.log.fault import Fault, Unproven
 from contracts.log.proof import check_proof
-from contracts.rules.case import AMENDED, APPROVED, BOOKED, RECEIVED, Fact, facts_of, keys_of
+from contracts.rules.case import AMENDED, APPROVED, BILLED, BOOKED, RECEIVED, Fact, facts_of, keys_of
 from contracts.rules.rulebook import RuleSet, RuleSetError
 from contracts.wire import base64url
 from contracts.wire.instant import instant_of_ms, read_instant
@@ -66,6 +66,7 @@ class _Check:
         self.written: dict[int, bytes] = {}
         self.facts: list[Fact] = []
         self.personal: dict[tuple[str, str], dict[str, str]] = {}
+        self.codes: dict[int, str] = {}
         self.roots = VerifiedRoots()
 
     def run(self) -> Findings:
@@ -83,6 +84,7 @@ class _Check:
         failed = len(self.findings.failures)
         for message in sorted(self.pack.messages, key=lambda one: one.index):
             self._check_message(message, history)
+        self._check_codes()
         if len(self.findings.failures) == failed:
             self.findings.prove(Proven.MESSAGES, f"{len(self.pack.messages)} messages")
         rule_sets = self._read_rule_sets(history)
@@ -207,9 +209,18 @@ class _Check:
         if keys.case is not None and keys.case != self.pack.subject and keys.billing_code != self.pack.subject:
             self.findings.doubt(Doubt.SUBJECT_DIFFERS, f"message at {index}", keys.case)
             return
+        if keys.case is None and keys.billing_code is not None:
+            self.codes[index] = keys.billing_code
         self.facts.append(fact)
         if fact.type in (APPROVED, AMENDED) and (personal := event.personal()) is not None:
             self.personal[fact.source, fact.id] = personal
+
+    def _check_codes(self) -> None:
+        """Money and what is said of it belongs to the pack's subject, or to a bill that the pack holds."""
+        billed = {self.pack.subject, *(fact.data["billing_code"] for fact in self.facts if fact.type == BILLED)}
+        for index, code in self.codes.items():
+            if code not in billed:
+                self.findings.doubt(Doubt.SUBJECT_DIFFERS, f"message at {index}", code)
 
     def _take_erased(self, message: Message, said: Mapping[str, Any]) -> None:
         name = f"message at {message.index}"

@@ -24,7 +24,7 @@ from contracts.log.fault import Fault
 from contracts.log.note import Kind, VerifierKey
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
-from tests.hub.exchange import ORIGIN
+from tests.hub.exchange import CODE, ORIGIN
 from tests.oversight.publication import publish, serve
 from tests.oversight.test_pack import backdated_by_a_stolen_key, recommended_without_payment, signed_by_a_key_of_nobody
 from tests.oversight.world import World
@@ -54,6 +54,7 @@ class Watch:
         shown.read_packs(self.packs)
         shown.watch_deadlines(HOUR_S)
         shown.watch_sequences()
+        shown.watch_completeness()
         shown.read_counts(self.counts)
         assert all(alarm.words.en and alarm.words.id for alarm in monitor.fresh)
         return {str(alarm.code) for alarm in monitor.fresh}
@@ -353,6 +354,31 @@ def test_a_gap_in_a_source_s_sequence_is_seen_once_everything_is_shown(watch: Wa
     assert Cause.SEQUENCE_GAP in watch.look()
     alarm = next(alarm for alarm in watch.state.alarms() if alarm.code == Cause.SEQUENCE_GAP)
     assert alarm.evidence["missing"] == [2]
+
+
+def test_a_reversal_that_nobody_shows_is_seen(watch: Watch) -> None:
+    """The hub hides that the money was taken back: no pack can tell, but the log holds an entry that stays unsaid."""
+    world = watch.world
+    hidden = world.accept(world.bri.sign(world.bri.booked("reversed")))
+    watch.publish()
+    watch.show(world.pack(messages=tuple(map(world.show, world.held[:-1]))), "second.json")
+    assert watch.look() == set()
+    assert Cause.MESSAGE_NOT_SHOWN in watch.look(timedelta(minutes=61))
+    alarm = next(alarm for alarm in watch.state.alarms() if alarm.code == Cause.MESSAGE_NOT_SHOWN)
+    assert alarm.evidence == {"first": hidden.index}
+
+
+def test_a_reversal_that_is_shown_anywhere_but_in_its_case_is_seen(watch: Watch) -> None:
+    world = watch.world
+    world.accept(world.bri.sign(world.bri.booked("reversed")))
+    watch.publish()
+    watch.show(world.pack(messages=tuple(map(world.show, world.held[:-1]))), "second.json")
+    apart = world.pack(subject=CODE, messages=(world.show(world.held[-1]),), recommendations=(), claims=())
+    assert verify_pack(apart, world.trust()).failures == []
+    watch.show(apart, "apart.json")
+    assert watch.look() == {Cause.MESSAGE_LEFT_OUT}
+    watch.show(name="second.json")
+    assert watch.look() == set()
 
 
 def test_counts_that_disagree_are_seen(watch: Watch) -> None:
