@@ -11,6 +11,7 @@ import pytest
 
 from connectors.oversight.__main__ import main
 from contracts.audit.pack import write_pack
+from contracts.log import entry
 from tests.oversight.publication import publish
 from tests.oversight.test_pack import edited_value
 from tests.oversight.world import World
@@ -148,3 +149,23 @@ def test_the_monitor_runs_until_it_is_told_to_stop(office: Office) -> None:
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S) == 0
+
+
+def test_a_monitor_that_is_killed_anywhere_goes_on_from_one_moment_of_the_log(office: Office) -> None:
+    world = office.world
+    for number in range(20_000):
+        world.append(entry.timer(name="unmatched", subject=str(number), at=world.now))
+    publish(office.folder / "log", world.entries, world.checkpoint())
+    command = [sys.executable, "-m", "connectors.oversight", *office.monitor(), "--once"]
+    killed = 0
+    for tenths in range(3, 12):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                process.wait(tenths / 10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                killed += 1
+    assert killed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert f"{len(world.entries)} entries followed" in done.stderr

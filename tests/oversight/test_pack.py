@@ -1,6 +1,7 @@
 """A sound pack is proven; each forgery is refused and named, with the insider's own keys where an insider has them."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -450,6 +451,17 @@ def test_a_withdrawal_and_a_second_issue_are_proven() -> None:
     findings = verify_pack(world.pack(), world.trust())
     assert findings.failures == []
     assert sum(one.code == Proven.RECOMMENDATION for one in findings.all) == 3
+
+
+def test_a_pack_of_hundreds_of_messages_is_verified_within_a_second() -> None:
+    world = World.settled()
+    for _ in range(100):
+        world.accept(world.bri.sign(world.bri.booked("reversed")))
+        world.accept(world.bri.sign(world.bri.paid()))
+    raw, trust = write_pack(world.pack()), world.trust()
+    before = time.process_time()
+    assert verify_pack(raw, trust).failures == []
+    assert time.process_time() - before < 1
 
 
 def test_an_erased_original_still_leaves_its_place_and_its_part_in_the_decision() -> None:
