@@ -130,21 +130,20 @@ class Monitor:
         yield gathered
 
     def _watch_witnesses(self, opened: Opened, grace_s: int) -> None:
-        """A checkpoint is cosigned a moment after it is signed; a log that nobody cosigns any more has no witness."""
-        quorum = self.trust.policy.quorum
-        if not quorum:
-            return
-        now_s = self.now.timestamp()
+        """A checkpoint is cosigned a moment after it is signed; what stays without cosignatures has no witness.
+
+        How old a cosignature is says nothing: a log that does not grow is not cosigned again.
+        """
+        quorum, now_s = self.trust.policy.quorum, self.now.timestamp()
         if len(opened.cosigned) >= quorum:
-            self.state.note("cosigned_at", str(max(opened.cosigned.values())))
-        known = self.state.recall("cosigned_at")
-        if known is None:
-            self.state.note("cosigned_at", str(now_s))
-        elif now_s - float(known) > grace_s:
-            self.alarm(
-                Fault.QUORUM_MISSING, self.trust.policy.origin, f"for {now_s - float(known):.0f} s",
-                shown=opened.note.write().decode(),
-            )  # fmt: skip
+            self.state.forget("unwitnessed_since")
+            return
+        since = float(self.state.recall("unwitnessed_since") or now_s)
+        self.state.note("unwitnessed_since", str(since))
+        if now_s - since > grace_s:
+            detail = f"{len(opened.cosigned)} of {quorum} for {now_s - since:.0f} s"
+            shown = opened.note.write().decode()
+            self.alarm(Fault.QUORUM_MISSING, self.trust.policy.origin, detail, shown=shown)
 
 
 class EntryReader:

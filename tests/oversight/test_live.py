@@ -18,6 +18,7 @@ from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from hub.audit import Exporter
 from hub.health import Health
+from hub.publication import publish
 from hub.release import Signer
 from hub.sequencer import LogSigner, Sequencer
 from hub.store import outbox, tiles
@@ -135,3 +136,18 @@ async def test_the_hub_s_own_log_is_followed_and_its_recommendation_verified(
     await live.covered()
     assert await live.run(*monitor) == 0, capsys.readouterr().out
     assert ", 240 new." in capsys.readouterr().err
+    # From a folder that it was published to, the same.
+    async with live.exchange.database.snapshot() as connection:
+        await publish(
+            connection, await RegistryInForce(live.exchange.root.public).refresh(connection), live.folder / "log"
+        )
+    elsewhere = [str(live.folder / "log") if word == live.address else word for word in monitor]
+    assert await live.run(*elsewhere) == 0, capsys.readouterr().out
+    assert ", 0 new." in capsys.readouterr().err
+    # An operator edits one entry behind the log's back: who comes new finds that it does not give the signed root.
+    async with live.exchange.database.transaction() as tx:
+        await tx.execute("ALTER TABLE leaves DISABLE TRIGGER leaves_are_final")
+        await tx.execute("UPDATE leaves SET entry = entry || '\\x20' WHERE log_index = 7")
+    fresh = [word.replace("monitor.sqlite", "fresh.sqlite") for word in monitor]
+    assert await live.run(*fresh) == 1
+    assert "ALARM [consistency_invalid]" in capsys.readouterr().out
