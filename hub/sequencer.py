@@ -23,7 +23,6 @@ from contracts.log.fault import Unproven
 from contracts.log.note import Kind, VerifierKey
 from contracts.log.proof import check_growth
 from contracts.log.tile import Edge, Hashes, consistency_stretches, tiles_for
-from contracts.merkle import leaf_hash
 from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from hub import failpoint, metrics
@@ -89,6 +88,7 @@ class Sequencer:
         self._witnesses = witnesses
         self._health = health
         self._wake = asyncio.Event()
+        self._origin = ""
         # The newest that this process knows to have been signed: what the tree must always contain.
         self._seen: Checkpoint | None = None
 
@@ -130,9 +130,13 @@ class Sequencer:
         cosigning = asyncio.create_task(self._witnesses.run(self._database, self._registry, stop))
         log.info("sequencer.leading", size=edge.size)
         try:
+            loop, confirmed_s = asyncio.get_running_loop(), 0.0
             while not stop.is_set():
-                # A leader that lost its lock while it was frozen stands back.
-                await election.confirm()
+                if loop.time() - confirmed_s >= POLL_S:
+                    # A leader that lost its lock while it was frozen stands back, and so does a key that is not listed.
+                    await election.confirm()
+                    await self._refresh()
+                    confirmed_s = loop.time()
                 edge = await self._advance(edge)
                 self._health.clear(PART)
                 if cosigning.done():
@@ -161,6 +165,7 @@ class Sequencer:
             known.append(read_checkpoint(stored.note.text))
         for checkpoint in known:
             await self._check_contains(registry, edge, checkpoint)
+        self._origin = registry.log_origin
         return edge
 
     async def _check_contains(self, registry: Registry, edge: Edge, signed: Checkpoint) -> None:
@@ -192,34 +197,31 @@ class Sequencer:
         return edge
 
     async def _grow(self, edge: Edge) -> Edge:
-        """Put the leaves from `edge.size` on into the tree, in one transaction. Raises Superseded."""
-        while True:
-            async with self._database.transaction() as connection:
-                entries = await tiles.read_entries(connection, edge.size, LEAVES_MAX)
-                if not entries:
+        """Put the leaves from `edge.size` on into the tree, each step as one transaction. Raises Superseded."""
+        async with self._database.connection() as connection:
+            while True:
+                leaves = await tiles.read_leaf_hashes(connection, edge.size, LEAVES_MAX)
+                if not leaves:
                     return edge
                 grown = Edge(edge.levels)
-                whole = grown.extend(map(leaf_hash, entries))
-                await tiles.advance(connection, edge.size, grown.size, whole)
+                whole = grown.extend(leaves)
                 failpoint.reach("sequencer.before_commit")
-            failpoint.reach("sequencer.after_commit")
-            edge = grown
-            metrics.LOG_SIZE.set(edge.size)
-            if len(entries) < LEAVES_MAX:
-                return edge
+                await tiles.advance(connection, edge.size, grown.size, whole)
+                failpoint.reach("sequencer.after_commit")
+                edge = grown
+                metrics.LOG_SIZE.set(edge.size)
+                if len(leaves) < LEAVES_MAX:
+                    return edge
 
     async def _sign(self, edge: Edge) -> None:
         """Sign the tree as it was committed, unless it was signed already."""
         if edge.size == 0 or (self._seen is not None and self._seen.size == edge.size):
             return
-        registry = await self._refresh()
-        checkpoint = Checkpoint(registry.log_origin, edge.size, edge.root())
+        checkpoint = Checkpoint(self._origin, edge.size, edge.root())
         note = sign_checkpoint(checkpoint, self._signer.key)
         failpoint.reach("sequencer.before_checkpoint")
         async with self._database.connection() as connection:
             await tiles.add_checkpoint(connection, checkpoint.size, note, utc_now())
-            # The relay may hold recommendations back for this.
-            await outbox.wake(connection)
         failpoint.reach("sequencer.after_checkpoint")
         self._seen = checkpoint
         self._witnesses.tell()

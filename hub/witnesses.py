@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_S = 5.0
 ANSWER_BYTES_MAX = 65_536
-# A busy log is cosigned this often; the checkpoints between are covered by the next.
-PAUSE_S = 0.25
+# A busy log is cosigned this often, or where recommendations wait for it oftener; checkpoints between are covered too.
+PAUSE_S = 1.0
+PAUSE_FOR_QUORUM_S = 0.1
 RETRY_S = 1.0
 # A witness that saw something newer than was read meanwhile is asked again at once, but not without end.
 TRIES_MAX = 3
@@ -179,17 +180,16 @@ class Witnesses:
                     # A witness that was away is tried again without news.
                     pass
                 self._news.clear()
-                await self._round(database, in_force, pending)
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(await self._round(database, in_force, pending))
 
-    async def _round(self, database: Database, in_force: "RegistryInForce", cosigned: dict[Witness, int]) -> None:
-        """Submit the newest checkpoint to every witness that has not cosigned it yet."""
+    async def _round(self, database: Database, in_force: "RegistryInForce", cosigned: dict[Witness, int]) -> float:
+        """Submit the newest checkpoint to every witness that has not cosigned it yet; return how long to rest then."""
         try:
             async with database.connection() as connection:
                 newest = await tiles.read_newest(connection)
                 registry = await in_force.refresh(connection)
             if newest is None:
-                return
+                return PAUSE_FOR_QUORUM_S
             behind = [witness for witness, size in cosigned.items() if size < newest.size]
             asked = [_submit(witness, database, newest, registry) for witness in behind]
             for witness, done in zip(behind, await asyncio.gather(*asked), strict=True):
@@ -197,6 +197,8 @@ class Witnesses:
                     cosigned[witness] = newest.size
         except TRANSIENT as error:
             log.warning("witness.database_unreachable", reason=type(error).__name__)
+            return PAUSE_S
+        return PAUSE_FOR_QUORUM_S if registry.log.quorum else PAUSE_S
 
 
 async def _submit(witness: Witness, database: Database, newest: StoredCheckpoint, registry: Registry) -> bool:

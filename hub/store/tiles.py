@@ -11,16 +11,25 @@ from typing import NamedTuple
 from contracts import merkle
 from contracts.log.note import Note, SignatureLine, read_note, read_signatures
 from contracts.log.tile import ENTRIES, WIDTH, Edge, Tile, count, read_tile, write_bundle
+from hub.store import outbox
 from hub.store.database import Connection
 
 READ_SIZE = "SELECT size FROM tree"
 COUNT_LEAVES = "SELECT next_index FROM log"
 READ_LEAVES = "SELECT log_index, entry FROM leaves WHERE log_index >= $1 ORDER BY log_index LIMIT $2"
+# One value instead of many rows: the sequencer reads every leaf there ever is, and needs nothing but its hash.
+READ_HASHES = """
+    SELECT count(*), min(log_index), string_agg(sha256('\\x00'::bytea || entry), ''::bytea ORDER BY log_index)
+    FROM (SELECT log_index, entry FROM leaves WHERE log_index >= $1 ORDER BY log_index LIMIT $2) AS fresh
+    HAVING count(*) > 0 AND max(log_index) - min(log_index) = count(*) - 1"""
+COUNT_FROM = "SELECT count(*) FROM (SELECT FROM leaves WHERE log_index >= $1 LIMIT 1) AS any_of_them"
 # `size = from` is the whole protection against a second sequencer, whatever either believes.
-MOVE = "UPDATE tree SET size = $2 WHERE size = $1 RETURNING 1"
-ADD_TILES = """
-    INSERT INTO tiles (level, index, root, hashes)
-    SELECT * FROM unnest($1::int[], $2::bigint[], $3::bytea[], $4::bytea[])"""
+ADVANCE = """
+    WITH moved AS (UPDATE tree SET size = $2 WHERE size = $1 RETURNING size),
+         added AS (
+            INSERT INTO tiles (level, index, root, hashes)
+            SELECT u.* FROM moved, unnest($3::int[], $4::bigint[], $5::bytea[], $6::bytea[]) AS u)
+    SELECT size FROM moved"""
 READ_WHOLE = """
     SELECT t.level, t.index, t.hashes FROM unnest($1::int[], $2::bigint[]) AS wanted (level, index)
     JOIN tiles t USING (level, index)"""
@@ -31,7 +40,11 @@ READ_CHECKPOINTS = """
     FROM checkpoints c ORDER BY size"""
 READ_ROOTS = "SELECT root FROM tiles WHERE level = $1 AND index >= $2 AND index < $3 ORDER BY index"
 # A checkpoint of a size that has one already says the same: the signature is deterministic and the root is the tree's.
-ADD_CHECKPOINT = "INSERT INTO checkpoints (size, signed_at, note) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING"
+# The relay is woken with it, which may hold recommendations back for this.
+ADD_CHECKPOINT = """
+    WITH added AS (
+        INSERT INTO checkpoints (size, signed_at, note) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING)
+    SELECT pg_notify($4, '')"""
 ADD_COSIGNATURE = "INSERT INTO cosignatures (size, witness, line) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 READ_CHECKPOINT = """
     SELECT size, signed_at, note,
@@ -107,14 +120,24 @@ async def _read_hashes(connection: Connection, level: int, first: int, behind: i
     return hashes
 
 
+async def read_leaf_hashes(connection: Connection, first: int, limit: int) -> list[bytes]:
+    """Return the hashes of at most `limit` leaves from index `first` on. Raises LeavesMissing."""
+    row = await connection.fetchrow(READ_HASHES, first, limit)
+    if row is None and not await connection.fetchval(COUNT_FROM, first):
+        return []
+    if row is None or row["min"] != first:
+        raise LeavesMissing(f"The evidence log's leaves have a gap at or after index {first}.")
+    joined = row["string_agg"]
+    return [joined[i : i + merkle.HASH_BYTES] for i in range(0, len(joined), merkle.HASH_BYTES)]
+
+
 async def advance(connection: Connection, size: int, to: int, whole: Sequence[tuple[Tile, bytes]]) -> None:
-    """Move the tree from `size` to `to`, with the tiles that became whole. Raises Superseded."""
-    if await connection.fetchval(MOVE, size, to) is None:
+    """Move the tree from `size` to `to`, with the tiles that became whole, as one step. Raises Superseded."""
+    roots = [merkle.root(read_tile(tile, data)) for tile, data in whole]
+    levels, indices = [tile.level for tile, _ in whole], [tile.index for tile, _ in whole]
+    hashes = [data for _, data in whole]
+    if await connection.fetchval(ADVANCE, size, to, levels, indices, roots, hashes) is None:
         raise Superseded
-    if whole:
-        roots = [merkle.root(read_tile(tile, data)) for tile, data in whole]
-        levels, indices = [tile.level for tile, _ in whole], [tile.index for tile, _ in whole]
-        await connection.execute(ADD_TILES, levels, indices, roots, [data for _, data in whole])
 
 
 async def read_tiles(connection: Connection, tiles: Collection[Tile]) -> dict[Tile, bytes]:
@@ -157,8 +180,8 @@ def is_in(tile: Tile, size: int) -> bool:
 
 
 async def add_checkpoint(connection: Connection, size: int, note: Note, signed_at: datetime) -> None:
-    """Keep a checkpoint; one of a size that is kept already changes nothing."""
-    await connection.execute(ADD_CHECKPOINT, size, signed_at, note.write().decode())
+    """Keep a checkpoint and wake who waits for it; one of a size that is kept already changes nothing."""
+    await connection.execute(ADD_CHECKPOINT, size, signed_at, note.write().decode(), outbox.CHANNEL)
 
 
 async def add_cosignature(connection: Connection, size: int, witness: str, line: SignatureLine) -> None:

@@ -1,6 +1,8 @@
 """An exchange's evidence log for the hub's tests: leaves, a sequencer, and a witness at its real door."""
 
 import asyncio
+import contextlib
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +34,24 @@ ORIGIN = "hub.example/demo"
 NAME = "kpk.example/witness"
 
 
+class CuttableServer(WitnessServer):
+    """A witness's server whose connections end with it, as a process' do."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.opened: list[socket.socket] = []
+        super().__init__(*arguments)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.opened.append(connection)
+        return connection, address
+
+    def cut(self) -> None:
+        for connection in self.opened:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
 @dataclass
 class WitnessProcess:
     """A witness that serves in this process, and may be away."""
@@ -40,7 +60,7 @@ class WitnessProcess:
     state: WitnessState
     logs: dict[str, Policy]
     port: int = 0
-    server: WitnessServer | None = None
+    server: CuttableServer | None = None
     thread: threading.Thread | None = None
 
     @property
@@ -48,7 +68,7 @@ class WitnessProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self.server = WitnessServer(
+        self.server = CuttableServer(
             "127.0.0.1", self.port, Desk(Witness(NAME, self.key, self.logs), self.state, utc_now)
         )
         self.port = self.server.server_port
@@ -60,6 +80,7 @@ class WitnessProcess:
             self.server.shutdown()
             self.thread.join()
             self.server.server_close()
+            self.server.cut()
             self.server = None
 
 
