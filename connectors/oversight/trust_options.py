@@ -15,8 +15,6 @@ from contracts.log.fault import Unproven
 from contracts.log.note import VerifierKey
 from contracts.wire.key import PublicKey
 
-COSIGNATURE_AGE_S = 86_400
-
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
     """Add the options that say whom to believe."""
@@ -28,6 +26,12 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         "--witness-key", type=Path, action="append", default=[], help="file with a witness's verifier key; repeatable"
     )
     parser.add_argument("--quorum", type=int, help="how many of the witnesses must have cosigned (default: all given)")
+    parser.add_argument(
+        "--cosignature-age-s",
+        type=int,
+        help="how much older than a pack its cosignature may be (default: as old as what it covers; "
+        "a log that rests is not cosigned again)",
+    )
     parser.add_argument(
         "--persons", type=int, default=1, help="how many persons must have signed the registry (default: %(default)s)"
     )
@@ -49,7 +53,7 @@ def read_trust(arguments: argparse.Namespace, now: datetime) -> Trust:
         root=_read_root(arguments.root),
         policy=policy,
         now=now,
-        cosignature_age_s_max=COSIGNATURE_AGE_S,
+        cosignature_age_s_max=arguments.cosignature_age_s,
         registry_version_min=arguments.registry_version,
         persons_min=arguments.persons,
         contracts=read_contracts(),

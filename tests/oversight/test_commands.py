@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from connectors.oversight.__main__ import main
 from contracts.audit.pack import write_pack
 from contracts.log import entry
+from contracts.wire.instant import write_instant
 from tests.oversight.publication import publish
 from tests.oversight.test_pack import edited_value
 from tests.oversight.world import World
@@ -90,6 +92,13 @@ def test_verify_says_what_is_not_proven_and_why(office: Office, capsys: pytest.C
     assert failed[0]["id"].startswith("Isi pesan tidak sama")
     assert main(["verify", office.pack, *office.trust()]) == 1
     assert "NOT PROVEN / TIDAK TERBUKTI [value_changed]" in capsys.readouterr().out
+
+
+def test_an_old_cosignature_counts_unless_it_is_asked_for_a_young_one(office: Office) -> None:
+    later = office.world.now + timedelta(days=3)
+    office.put(office.world.pack(exported_at=write_instant(later)))
+    assert main(["verify", office.pack, *office.trust()]) == 0
+    assert main(["verify", office.pack, *office.trust(), "--cosignature-age-s", "86400"]) == 1
 
 
 def test_monitor_once_tells_how_the_log_stands(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
