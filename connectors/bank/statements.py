@@ -334,11 +334,19 @@ class StatementFolder:
         for transaction, put in zip(counted, puts, strict=True):
             if put.outcome in ("conflict", "unfit"):
                 remarks.append(f"{_place_of(transaction)}: {put.outcome}: {put.detail}")
-            elif put.outcome == "new" and await sightings.is_suspect(transaction.notification):
-                fresh.update(sightings.notes_of(transaction))
+            elif await sightings.is_suspect(transaction.notification):
+                fresh.update(await self._missing_notes(transaction, sightings))
         if fresh:
             await self._spool.put(notes=fresh)
         return remarks
+
+    async def _missing_notes(self, transaction: Transaction, sightings: Sightings) -> dict[str, str | None]:
+        """Return what is to be noted of a transaction that is counted and is not noted yet.
+
+        After a crash between the two puts it comes "again", and without its notes the next copy of it would count too.
+        """
+        notes = sightings.notes_of(transaction)
+        return {name: text for name, text in notes.items() if await self._spool.note(name) is None}
 
     async def _read_places(self, where: Where) -> dict[Position, str]:
         """Return what stands at each place of one notification in the copy: content by position."""

@@ -1,11 +1,14 @@
 """Money that statements report again: counted once, whichever way it comes again; and equal payments stay so many."""
 
+import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from connectors.link import failpoint
 from tests.connectors.statement_bench import CODE, StatementBench, opened
 from tests.connectors.statement_files import amount, detail, document, entry, notification, refs
 
@@ -118,3 +121,36 @@ async def test_repeats_are_known_after_a_restart(tmp_path: Path) -> None:
     async with opened(tmp_path) as bench:
         await take(bench, document(notification(C, A, B)), document(notification(A, name="N-9", copy="DUPL")))
         assert len(await bench.events()) == 2
+
+
+async def stop_after_first_put(bench: StatementBench) -> None:
+    """Take what stands in the folder, and end as soon as the first transaction is on disk."""
+    loop, taking = asyncio.get_running_loop(), asyncio.ensure_future(bench.folder.scan())
+
+    def strike(name: str) -> None:
+        if name == "spool.after_put_commit":
+            loop.call_soon_threadsafe(taking.cancel)
+
+    failpoint.arm(strike)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await taking
+    finally:
+        failpoint.arm(lambda name: None)
+    assert taking.cancelled()
+
+
+@pytest.mark.parametrize("copy_first", [False, True], ids=["original_first", "copy_first"])
+async def test_a_copy_of_what_was_being_taken_at_a_crash_is_known(tmp_path: Path, copy_first: bool) -> None:
+    earlier = [document(notification(A, name="N-2", copy="DUPL")), document(notification(A))]
+    files = [document(notification(B, name="N-3")), document(notification(B, name="N-4", copy="DUPL"))]
+    first, second = reversed(files) if copy_first else files
+    async with opened(tmp_path) as bench:
+        # An account of which a copy was counted is looked into from then on.
+        await take(bench, *earlier)
+        bench.drop("day.xml", first)
+        await stop_after_first_put(bench)
+        assert len(await bench.events()) == 2
+    async with opened(tmp_path) as bench:
+        assert await bench.folder.scan() == 1
+        assert await take(bench, second) == ["1200.00", "7.00"]
