@@ -1,6 +1,7 @@
 """Public tools for transparency logs verify ours whole: Go's golang.org/x/mod/sumdb, and Tessera's fsck.
 
-One log is large and made by the pure functions; the other is the running exchange's, as served and as published.
+One log is large and made by the pure functions; the other is the running exchange's, as served and as published, and
+cosigned by the witness of transparency-dev.
 """
 
 from collections.abc import Iterator
