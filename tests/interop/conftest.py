@@ -64,7 +64,7 @@ def exchange(
 def start_foreign_witness(exchange: Exchange, program: Path) -> None:
     """Start the other witness at the address and with the name and key that the registry gives ours."""
     cast = exchange.rig.cast
-    name, key_id, _ = (cast.folder / "witness.vkey").read_text().split("+")
+    name, key_id, _ = (cast.folder / "witness.vkey").read_text().split("+", 2)
     key = load_pem_private_key(cast.witness_key.file.read_bytes(), None)
     assert isinstance(key, Ed25519PrivateKey)
     private = encode_base64(bytes((Kind.COSIGNATURE_V1,)) + key.private_bytes_raw())

@@ -4,6 +4,7 @@ One log is large and made by the pure functions; the other is the running exchan
 cosigned by the witness of transparency-dev.
 """
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,11 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from connectors.oversight.witness import Witness
+from connectors.oversight.witness_door import Desk, WitnessServer, utc_now
+from connectors.oversight.witness_state import WitnessState
 from contracts import merkle
-from contracts.log.checkpoint import Checkpoint, sign_checkpoint
+from contracts.log.checkpoint import Checkpoint, Policy, sign_checkpoint
 from contracts.log.entry import recommendation_of
 from contracts.log.note import Kind, VerifierKey, cosign_text
 from contracts.log.tile import ENTRIES, Edge, Tile, new_tiles, write_bundle
@@ -25,6 +29,7 @@ from tests.interop.jose import Question, ask, run_program
 
 ORIGIN = "hub.example/large"
 WITNESS = "kpk.example/witness"
+OUR_WITNESS = "ours.example/witness"
 ENTRIES_COUNT = 70_000
 # Inside a tile, at its edge, over two levels, one less than all.
 EARLIER = (1, 255, 256, 257, 65_535, 65_536, 65_537, ENTRIES_COUNT - 1)
@@ -96,24 +101,62 @@ def test_a_large_log_is_verified_whole(large: Written, verifylog: list[str]) -> 
     assert told == {"size": ENTRIES_COUNT, "tiles": tiles, "included": told["included"], "grown": len(EARLIER)} | {
         "cosigned": 1,
         "proofs": 0,
+        "fed": 0,
     }
     assert told["included"] >= 500
 
 
-@pytest.fixture(params=["tile/entries/100", "tile/0/000", "tile/1/000", "tile/2/000.p/1", "checkpoint"])
-def broken(large: Written, request: pytest.FixtureRequest) -> Iterator[Written]:
-    """Give the large log with one byte changed in one file, and put it back."""
+@pytest.fixture
+def our_witness(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Run our own witness of the large log; give its address and key as verifylog takes them."""
+    key, log_key = ed25519_key("our witness"), ed25519_key("interop log")
+    logs = {ORIGIN: Policy(ORIGIN, (VerifierKey.of(ORIGIN, Kind.ED25519, log_key.public),))}
+    state = WitnessState(tmp_path / "witness.db")
+    server = WitnessServer("127.0.0.1", 0, Desk(Witness(OUR_WITNESS, key, logs), state, utc_now))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    verifier = VerifierKey.of(OUR_WITNESS, Kind.COSIGNATURE_V1, key.public)
+    yield {"url": f"http://127.0.0.1:{server.server_port}", "witness": verifier.write()}
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    state.close()
+
+
+@pytest.mark.needs("go")
+def test_another_project_s_client_has_our_witness_cosign_a_log_that_grows(
+    large: Written, verifylog: list[str], our_witness: dict[str, str]
+) -> None:
+    asked = large.question() | {"feed": our_witness}
+    assert run_program(verifylog, asked)["fed"] == len(EARLIER) + 1
+    # It remembers: the same client, beginning anew, is told that the log is further.
+    with pytest.raises(AssertionError, match="the witness about size 1"):
+        run_program(verifylog, asked)
+
+
+BROKEN = {
+    "tile/entries/100": "the entries' root is",
+    "tile/0/000": "tile/0/000 is not made of the entries",
+    "tile/1/000": "tile/1/000 is not made of the entries",
+    "tile/2/000.p/1": "tile/2/000.p/1 is not made of the entries",
+    "checkpoint": "checkpoint: invalid signature",
+}
+
+
+@pytest.fixture(params=BROKEN)
+def broken(large: Written, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Change one byte in one file of the large log, give its name, and put it back."""
     file = large.folder / request.param
     whole = file.read_bytes()
     file.write_bytes(whole[:-9] + bytes((whole[-9] ^ 1,)) + whole[-8:])
-    yield large
+    yield request.param
     file.write_bytes(whole)
 
 
 @pytest.mark.needs("go")
-def test_one_changed_byte_anywhere_is_refused(broken: Written, verifylog: list[str]) -> None:
-    with pytest.raises(AssertionError):
-        run_program(verifylog, broken.question())
+def test_one_changed_byte_anywhere_is_refused(large: Written, broken: str, verifylog: list[str]) -> None:
+    with pytest.raises(AssertionError, match=BROKEN[broken]):
+        run_program(verifylog, large.question())
 
 
 @pytest.mark.needs("go")

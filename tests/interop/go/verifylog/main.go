@@ -1,7 +1,8 @@
 // Verifies a whole log of C2SP tlog-tiles with golang.org/x/mod/sumdb, then again with Tessera's fsck.
 //
-// On standard input: {"url", "log_key", "witnesses", "older", "proofs"}; the log is read from `url` (http or file).
-// On standard output: {"size", "tiles", "included", "grown", "cosigned", "proofs"}; exit code 1 and a reason otherwise.
+// On standard input: {"url", "log_key", "witnesses", "older", "proofs", "feed"}; the log is read from `url` (http or file).
+// On standard output: {"size", "tiles", "included", "grown", "cosigned", "proofs", "fed"}; exit code 1 and a reason
+// otherwise.
 package main
 
 import (
@@ -43,6 +44,8 @@ type question struct {
 	Older []string `json:"older"`
 	// Proofs that travel alone, each with its entry.
 	Proofs []struct{ Entry, Proof string } `json:"proofs"`
+	// A witness that shall cosign the checkpoints, and its key.
+	Feed struct{ URL, Witness string } `json:"feed"`
 }
 
 type answer struct {
@@ -52,6 +55,7 @@ type answer struct {
 	Grown    int   `json:"grown"`
 	Cosigned int   `json:"cosigned"`
 	Proofs   int   `json:"proofs"`
+	Fed      int   `json:"fed"`
 }
 
 func main() {
@@ -99,6 +103,9 @@ func verify(asked question) (answer, error) {
 		return told, err
 	}
 	if told.Proofs, err = checkProofs(trusted, asked); err != nil {
+		return told, err
+	}
+	if told.Fed, err = feed(proofs, trusted, asked, raw); err != nil {
 		return told, err
 	}
 	return told, runFsck(asked, trusted.log)
