@@ -313,6 +313,8 @@ class TopicRelay:
         held = None
         async with self._database.connection() as connection:
             for partition, position in positions.items():
+                if await self._gate.holds(connection, (self.topic, partition), position):
+                    continue
                 found = await outbox.read_rows(connection, self.topic, partition, position, ROWS_MAX)
                 found, problem = await self._gate.pass_through(
                     connection, self._signer.registry, (self.topic, partition), found

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from contracts.log.proof import Proof
 from contracts.log.tile import Hashes, inclusion_stretches, tiles_for
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # So long a recommendation may wait for the next checkpoint before readiness speaks of it.
 LATE_S = 10.0
+# So long it is enough to look for a newer checkpoint.
+LOOK_S = 1.0
 
 
 class KeyNotOurs(Exception):
@@ -79,10 +81,19 @@ async def read_published(connection: "Connection", registry: Registry) -> Stored
 
     As long as no witness must have cosigned, the newest of all is shown where none of them has yet.
     """
+    return await _choose_checkpoint(connection, registry, -1)
+
+
+async def _choose_checkpoint(connection: "Connection", registry: Registry, index: int) -> StoredCheckpoint | None:
+    """Return the newest cosigned checkpoint; if that does not cover `index` and need not be cosigned, the newest."""
     log = registry.log
-    witnesses = [witness.write() for witness in log.witnesses]
-    cosigned = await tiles.read_cosigned(connection, witnesses, max(1, log.quorum)) if witnesses else None
-    return await tiles.read_newest(connection) if cosigned is None and not log.quorum else cosigned
+    cosigned = None
+    if log.witnesses:
+        witnesses = [witness.write() for witness in log.witnesses]
+        cosigned = await tiles.read_cosigned(connection, witnesses, max(1, log.quorum))
+    if log.quorum or (cosigned is not None and cosigned.size > index):
+        return cosigned
+    return await tiles.read_newest(connection)
 
 
 async def prove_rows(connection: "Connection", registry: Registry, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
@@ -90,10 +101,8 @@ async def prove_rows(connection: "Connection", registry: Registry, rows: Sequenc
     indices = {row.leaf_index for row in rows if row.leaf_index is not None}
     if not indices:
         return list(rows)
-    shown = await read_published(connection, registry)
-    if not registry.log.quorum and (shown is None or shown.size <= max(indices)):
-        # The evidence that there is now, before what a witness will have added a moment later.
-        shown = await tiles.read_newest(connection)
+    # The evidence that there is now, rather than what a witness will have added a moment later.
+    shown = await _choose_checkpoint(connection, registry, max(indices))
     if shown is None:
         return list(rows)
     proofs = await Proofs.read(connection, shown, indices)
@@ -116,11 +125,27 @@ async def find_witness_overdue(connection: "Connection", registry: Registry, now
     )
 
 
+class Held(NamedTuple):
+    """The first message of a stream that waits for a checkpoint, and when it was last looked at in full."""
+
+    seq: int
+    leaf_index: int
+    looked_at: datetime
+
+
 class Gate:
     """Lets recommendations out with their proofs while the registry requires one, and knows how long they wait."""
 
     def __init__(self) -> None:
         self._waiting_since: dict[tuple[str, int], datetime] = {}
+        self._held: dict[tuple[str, int], Held] = {}
+
+    async def holds(self, connection: "Connection", stream: tuple[str, int], position: int) -> bool:
+        """Whether what stands behind `position` waits as it did a moment ago: then it need not even be read."""
+        held = self._held.get(stream)
+        if held is None or held.seq != position + 1 or (utc_now() - held.looked_at).total_seconds() > LOOK_S:
+            return False
+        return await tiles.read_newest_size(connection) <= held.leaf_index
 
     async def pass_through(
         self, connection: "Connection", registry: Registry, stream: tuple[str, int], rows: list[OutboxRow]
@@ -130,6 +155,7 @@ class Gate:
         A stream keeps its order, so whatever stands behind a recommendation without proof waits with it. A wait of a
         moment is no news: the next checkpoint is on its way.
         """
+        self._held.pop(stream, None)
         if not registry.proof_required or all(row.typ != "recommendation" for row in rows):
             self._waiting_since.pop(stream, None)
             return rows, None
@@ -144,6 +170,8 @@ class Gate:
         self._waiting_since[stream] = since
         late = (now - since).total_seconds() > LATE_S
         reason = overdue or ("no checkpoint of the evidence log covers it" if late else None)
+        if reason is None and (leaf_index := proved[held].leaf_index) is not None:
+            self._held[stream] = Held(proved[held].seq, leaf_index, now)
         return proved[:held], reason and f"the recommendation at hub-seq {proved[held].seq} waits: {reason}"
 
 

@@ -10,6 +10,7 @@ Source: https://c2sp.org/tlog-tiles.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ TILE_BYTES = WIDTH * merkle.HASH_BYTES
 LEVEL_MAX = 63
 ENTRIES = -1
 LENGTH_BYTES = 2
+# 512 hashes each, so some ten megabytes.
+TILES_REMEMBERED_MAX = 256
 
 _PATH = re.compile(r"tile/(0|[1-9][0-9]?|entries)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 
@@ -192,9 +195,17 @@ class Hashes:
             data = self._tiles.get(tile)
             if data is None:
                 raise Unproven(Fault.TILE_MISSING, tile.path)
-            self._levels[tile] = merkle.levels(read_tile(tile, data))
+            if len(data) != tile.width * merkle.HASH_BYTES:
+                raise Unproven(Fault.TILE_MALFORMED, f"{tile.path}: not {tile.width} hashes")
+            self._levels[tile] = _levels_of(tile.width, data)
         depth = node.height % HEIGHT
         return self._levels[tile][depth][low >> depth]
+
+
+@lru_cache(maxsize=TILES_REMEMBERED_MAX)
+def _levels_of(width: int, data: bytes) -> list[list[bytes]]:
+    """All levels inside a tile: whoever takes one proof out of it soon takes the next. Raises Unproven."""
+    return merkle.levels(read_tile(Tile(0, 0, width), data))
 
 
 def read_tile(tile: Tile, data: bytes) -> list[bytes]:

@@ -112,7 +112,7 @@ async def read_edge(connection: Connection, size: int) -> Edge:
 async def _read_hashes(connection: Connection, level: int, first: int, behind: int) -> list[bytes]:
     """Return a level's hashes at the positions [first, behind), which are less than a tile. Raises LeavesMissing."""
     if level == 0:
-        hashes = [merkle.leaf_hash(entry) for entry in await read_entries(connection, first, behind - first)]
+        hashes = await read_leaf_hashes(connection, first, behind - first)
     else:
         hashes = [row["root"] for row in await connection.fetch(READ_ROOTS, level - 1, first, behind)]
     if len(hashes) != behind - first:
@@ -187,6 +187,11 @@ async def add_checkpoint(connection: Connection, size: int, note: Note, signed_a
 async def add_cosignature(connection: Connection, size: int, witness: str, line: SignatureLine) -> None:
     """Keep a witness's cosignature, which was verified; its first of a size stays."""
     await connection.execute(ADD_COSIGNATURE, size, witness, line.write())
+
+
+async def read_newest_size(connection: Connection) -> int:
+    """Return the size of the newest checkpoint, 0 before the first."""
+    return int(await connection.fetchval(READ_NEWEST_SIZE) or 0)
 
 
 async def read_newest(connection: Connection) -> StoredCheckpoint | None:
