@@ -15,7 +15,7 @@ from hub.release import read_published
 from hub.store import tiles
 from hub.store.database import Database
 from hub.trust import RegistryInForce
-from hub.web.problems import refuse
+from hub.web.problems import describe, refuse
 
 CHECKPOINT_CACHE = "no-cache"
 TILE_CACHE = "public, max-age=31536000, immutable"
@@ -26,7 +26,7 @@ def create_router(database: Database, in_force: RegistryInForce) -> APIRouter:
     """Return the log's routes."""
     router = APIRouter()
 
-    @router.get("/checkpoint")
+    @router.get("/checkpoint", response_class=Response, responses=describe("text/plain"))
     async def read_checkpoint() -> Response:
         """Give the newest checkpoint, preferably one that witnesses have cosigned."""
         async with database.connection() as connection:
@@ -39,7 +39,7 @@ def create_router(database: Database, in_force: RegistryInForce) -> APIRouter:
             headers={"Cache-Control": CHECKPOINT_CACHE},
         )
 
-    @router.get("/tile/{place:path}")
+    @router.get("/tile/{place:path}", response_class=Response, responses=describe("application/octet-stream"))
     async def read_tile(
         place: Annotated[str, Path(max_length=PATH_CHARACTERS_MAX)],
         accept_encoding: Annotated[str, Header()] = "",

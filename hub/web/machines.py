@@ -18,7 +18,7 @@ from hub.store.database import Database
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryAbsent, RegistryInForce
 from hub.web import access, sources
-from hub.web.problems import refuse, unauthenticated
+from hub.web.problems import describe, refuse, unauthenticated
 
 RECORDS_MAX = 256
 RECORDS_DEFAULT = 100
@@ -51,7 +51,7 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
     router = APIRouter()
     router.include_router(sources.create_router(database, in_force, api_url))
 
-    @router.get("/api/v1/registry")
+    @router.get("/api/v1/registry", response_class=Response, responses=describe("application/jose"))
     async def read_registry() -> Response:
         """Give the signed registry in force; whoever reads it checks it against the pinned root."""
         async with database.connection() as connection:

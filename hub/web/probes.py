@@ -24,6 +24,16 @@ SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 
+READINESS = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "required": ["status", "problems"],
+            "properties": {"status": {"enum": ["ok", "not ready"]}, "problems": {"type": "object"}},
+        }
+    }
+}
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -65,14 +75,14 @@ def create_router(health: Health) -> APIRouter:
         """Say that the process lives; an outage of Kafka or PostgreSQL is no reason to kill it."""
         return {"status": "ok", "uptime_s": round(time.monotonic() - started, 1)}
 
-    @router.get("/readyz")
+    @router.get("/readyz", responses={503: {"description": "Some part does not work", "content": READINESS}})
     async def readyz() -> JSONResponse:
         """Say whether every part works, and what keeps those that do not."""
         found = health.problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
         return JSONResponse({"status": "not ready" if found else "ok", "problems": found}, status)
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=Response, responses=problems.describe("text/plain"))
     def figures() -> Response:
         """Give the figures in Prometheus' text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -83,7 +93,12 @@ def create_router(health: Health) -> APIRouter:
 def create_app(health: Health, *routers: APIRouter) -> FastAPI:
     """Return an application with the probes, the given routers, problem documents and security headers."""
     app = FastAPI(
-        title="TKA exchange hub", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", version="1"
+        title="TKA exchange hub",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        version="1",
+        responses=problems.RESPONSES,
     )
     app.include_router(create_router(health))
     for router in routers:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import asyncpg
 import structlog
@@ -16,6 +16,19 @@ from hub.trust import RegistryAbsent
 PROBLEMS = "https://contracts.tkahub.example/problems"
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
+_DOCUMENT = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+_ANSWER = {"description": "A problem document (RFC 9457).", "content": {MEDIA_TYPE: {"schema": _DOCUMENT}}}
+#: What any route may answer beside what was asked for, as OpenAPI says it; it takes the place of FastAPI's own 422.
+RESPONSES: dict[int | str, dict[str, Any]] = {"4XX": _ANSWER, "5XX": _ANSWER}
 
 log = structlog.get_logger(__name__)
 
@@ -83,6 +96,11 @@ async def _on_defect(request: Request, error: Exception) -> JSONResponse:
     # The exception's text may quote a message, so that only its kind is logged.
     log.error("api.defect", kind=type(error).__name__)
     return render(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "The exchange failed to answer."))
+
+
+def describe(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Return what a route answers that gives bytes of these media types, as OpenAPI says it."""
+    return {200: {"content": {media_type: {} for media_type in media_types}}}
 
 
 def install(app: FastAPI) -> None:
