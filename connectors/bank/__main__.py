@@ -1,4 +1,4 @@
-"""`python -m connectors.bank`: what every connector has, and `make-keys`, `check-signatures`, `read-statement`."""
+"""`python -m connectors.bank`: what every connector has, and what only a bank has."""
 
 import json
 import sys
@@ -13,18 +13,22 @@ from fastapi import APIRouter
 from connectors.bank import snap
 from connectors.bank.book import BankBook
 from connectors.bank.camt054 import StatementRefused, read_transactions
+from connectors.bank.check import check_bank
 from connectors.bank.entry import Transaction
+from connectors.bank.explain import explain_difference
+from connectors.bank.explanation_door import ExplanationDoor
 from connectors.bank.notifications import Behind, NotificationDoor
 from connectors.bank.payments import Payments
 from connectors.bank.profile import read_partners
 from connectors.bank.settings import BankSettings
-from connectors.bank.snap_listener import SnapProtocol, open_listeners, tls_context
+from connectors.bank.snap_listener import SnapProtocol, open_listeners
 from connectors.bank.snap_token import Tokens
-from connectors.bank.statements import check_folder, folders_of, judge_statement, open_folders
+from connectors.bank.statements import judge_statement, open_folders
 from connectors.bank.status import StatusDesk
-from connectors.link.check import EXIT_OK, EXIT_SETTINGS, EXIT_WRONG, Finding
+from connectors.link.check import EXIT_OK, EXIT_SETTINGS, EXIT_WRONG
 from connectors.link.command import add_make_keys, make_command
 from connectors.link.fault import SettingsFault
+from connectors.link.problem import read_tokens
 from connectors.link.service import Agency, Join, Link, Task
 
 
@@ -44,6 +48,10 @@ def join_bank(settings: BankSettings) -> Join:
         routes = APIRouter()
         routes.include_router(door.routes())
         routes.include_router(book.routes())
+        if settings.explanation_token_file is not None:
+            given = read_tokens(settings.explanation_token_file, "EXPLANATION_TOKEN_FILE")
+            explained = ExplanationDoor(link.spool, link.author, book.differences, given, link.clock, metrics)
+            routes.include_router(explained.routes())
         tasks: dict[str, Task] = {"notifications": payments.forget_old, "status": desk.run}
         for listener in open_listeners(partners.all, door):
             tasks[f"listener {listener.port}"] = listener.run
@@ -52,27 +60,6 @@ def join_bank(settings: BankSettings) -> Join:
             yield Agency(handle=book.handle, tasks=tasks, routes=routes, protocol=SnapProtocol, show=book.show)
 
     return join
-
-
-async def check_bank(settings: BankSettings) -> AsyncIterator[Finding]:
-    """Look at the bank's profile and at its folder."""
-    try:
-        partners = read_partners(settings.snap_profile_file)
-        for partner in partners.all:
-            if partner.profile.listener is not None:
-                tls_context(partner.profile.listener)
-    except SettingsFault as fault:
-        yield Finding("SNAP profile", "settings", str(fault))
-        return
-    for partner in partners.all:
-        name, bank = partner.profile.partner_id, partner.profile.bank_code
-        yield Finding("SNAP profile", "ok", f"The profile of {name} (bank {bank}) and its keys can be used.")
-    for folder, _ in folders_of(settings.statement_dir, partners):
-        try:
-            check_folder(folder)
-            yield Finding("statement folder", "ok", "Files can be taken from the statement folder.")
-        except SettingsFault as fault:
-            yield Finding("statement folder", "settings", str(fault))
 
 
 app = make_command("a bank", BankSettings.read, join_bank, check_bank)
@@ -121,6 +108,25 @@ def read_statement(file: _File) -> None:
     except StatementRefused as refusal:
         _stop(f"{file} changed while it was read: {refusal}.")
     raise typer.Exit(EXIT_OK if judgement.verdict == "accepted" else EXIT_WRONG)
+
+
+@app.command()
+def explain(
+    difference_id: Annotated[str, typer.Argument(metavar="ID", help="As GET /differences has it.")],
+    code: Annotated[str, typer.Option(help="The bank's own code of the reason, at most 32 letters, digits, . _ -.")],
+    text: Annotated[str, typer.Option(help="What happened, for people; no names of persons.")],
+) -> None:
+    """Explain a difference through the running connector, which the same settings tell where to find.
+
+    Exit codes: 0 taken, or taken before, 1 refused, 2 wrong settings, 3 the connector does not answer: try again.
+    Example: python -m connectors.bank explain 820260401000017:0123456789abcdef --code LATE --text "Booked on Monday."
+    """
+    try:
+        exit_code, says = explain_difference(BankSettings.read(), difference_id, code, text)
+    except SettingsFault as fault:
+        _stop(str(fault))
+    print(says, file=sys.stderr if exit_code else sys.stdout)
+    raise typer.Exit(exit_code)
 
 
 def _lines(transactions: Iterator[Transaction]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the hub told this bank: the bills it may collect, and what became of the payments it reported.
+"""What the hub told this bank: the bills it may collect, what became of its payments, and which differences are open.
 
 Kept as notes of the spool, so it moves and is durable with it. A stream is read in order and repeats do no harm, since
 the last word on a bill or a payment replaces the one before. The payer's name is kept only while the bill is open, for
@@ -13,6 +13,7 @@ from typing import Any, Final
 from fastapi import APIRouter, HTTPException
 
 from connectors.bank.bill import Bill
+from connectors.bank.differences import Differences
 from connectors.bank.profile import Partners
 from connectors.bank.translate import notification_key
 from connectors.link.clock import Clock
@@ -51,9 +52,10 @@ class BankBook:
         self._source = source
         self._clock = clock
         self._as_of = clock()
+        self.differences = Differences(spool)
 
     async def handle(self, delivered: Delivered) -> None:
-        """Keep what a record says about a bill or a payment; other records concern nobody but the link."""
+        """Keep what a record says about a bill, a payment or a difference; others concern nobody but the link."""
         self._as_of = max(self._as_of, delivered.envelope.time)
         event, told_at = delivered.event, write_instant(delivered.envelope.time)
         if isinstance(event, BillOpened):
@@ -70,6 +72,8 @@ class BankBook:
             outcome = {"outcome": event.outcome, "billing_code": event.billing_code, "billed": event.billed}
             text = json.dumps({**outcome, "told_at": told_at}, sort_keys=True)
             await self._spool.put(notes={_OUTCOME_NOTES + event.payment.id: text})
+        else:
+            await self.differences.handle(delivered)
 
     async def find_bill(self, billing_code: str) -> Bill | None:
         """Return the bill as last told, None when this bank was told of no such bill."""
@@ -85,11 +89,13 @@ class BankBook:
         return self._clock() - self._as_of > PICTURE_KEPT
 
     async def show(self) -> Shown:
-        """Return what the status page shows: payments not authorised, and payments whose fate is unclear."""
+        """Return what the status page shows: payments not authorised or of unclear fate, and open differences."""
         unclear, refused = await self.unclear(), await self.refusals()
         notes = [f"The fate of {len(unclear)} payments is unclear: see /snap/unclear."] if unclear else []
         rows = tuple(tuple(str(each[name]) for name in _COLUMNS) for each in refused[:ROWS_SHOWN_MAX])
-        return Shown(tuple(notes), (Table("Payments not authorised", _COLUMNS, rows),) if refused else ())
+        tables = [Table("Payments not authorised", _COLUMNS, rows)] if refused else []
+        opened = await self.differences.tabulate()
+        return Shown(tuple(notes), tuple(tables if opened is None else [*tables, opened]))
 
     def routes(self) -> APIRouter:
         """Return the questions about one bill and one payment, and what an operator should look at."""
@@ -98,6 +104,7 @@ class BankBook:
         router.add_api_route("/payments/{payment_request_id:path}", self.payment, methods=["GET"])
         router.add_api_route("/snap/refusals", self.refusals, methods=["GET"])
         router.add_api_route("/snap/unclear", self.unclear, methods=["GET"])
+        router.add_api_route("/differences", self.differences.list_open, methods=["GET"])
         return router
 
     async def bill(self, billing_code: str) -> Mapping[str, Any]:

@@ -31,3 +31,7 @@ class BankSettings(ConnectorSettings):
         default=(),
         description="Networks of the proxies whose X-Forwarded-For is believed, separated by commas; none by default.",
     )
+    explanation_token_file: Path | None = Field(
+        default=None,
+        description="The token (mode 0600) of who may explain differences; without it no explanation is taken.",
+    )

@@ -1,9 +1,11 @@
-"""From a bank's words to the exchange's: a SNAP notification or a statement's transaction in, a new event out. Pure.
+"""From a bank's words to the exchange's: a notification, a transaction or an explanation in, a new event out. Pure.
 
 The native key is the channel's own identity of the fact: partner and paymentRequestId; or account, notification, page,
-entry and detail. No bank reference is part of it, since in real files none identifies money by itself.
+entry and detail; or the difference and what was said of it. No bank reference is part of it, since in real files none
+identifies money by itself.
 """
 
+import hashlib
 import json
 import uuid
 from datetime import UTC, date, datetime, time
@@ -18,6 +20,7 @@ from contracts.wire.instant import write_instant
 RECEIVED: Final = "id.tka.bank.payment.received.v1"
 BOOKED: Final = "id.tka.bank.payment.booked.v1"
 REVERSED: Final = "id.tka.bank.payment.reversed.v1"
+EXPLAINED: Final = "id.tka.bank.difference.explained.v1"
 
 
 def notification_key(partner_id: str, payment_request_id: str) -> str:
@@ -89,6 +92,22 @@ def statement_payment(transaction: Transaction, bank_code: str) -> NewEvent:
         time=_booked_time(date.fromisoformat(booked_on), transaction.notification.created),
         correlationid=subject,
         data=data,
+    )
+
+
+def difference_explained(difference_id: str, code: str, text: str, now: datetime) -> NewEvent:
+    """Return the event of a difference that the bank explains."""
+    # Hashed, since a text may be longer than a native key.
+    said = hashlib.sha256(json.dumps([code, text]).encode("ascii")).hexdigest()
+    # A difference's id begins with the subject of what it is about (contracts/events/hub.py).
+    subject = difference_id.partition(":")[0]
+    return NewEvent(
+        native_key=json.dumps(["explanation", difference_id, said]),
+        type=EXPLAINED,
+        subject=subject,
+        time=now.astimezone(UTC),
+        correlationid=subject,
+        data={"difference_id": difference_id, "explanation_code": code, "text": text},
     )
 
 

@@ -18,7 +18,7 @@ from connectors.link.settings import ConnectorSettings
 from connectors.link.spool_file import lock_spool
 from connectors.link.trust import Trust, read_private_key, read_root
 from contracts.registry import Registry
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import PrivateKey, PublicKey
 
 EXIT_OK, EXIT_WRONG, EXIT_SETTINGS, EXIT_UNREACHABLE = 0, 1, 2, 3
 
@@ -58,8 +58,7 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
     async with httpx.AsyncClient() as http:
         hub = HubClient(http, settings.hub_api_url, settings.participant, api_key)
         try:
-            trust = Trust(settings.registry_file, root, hub.registry)
-            registry = Registry.read(await hub.registry(), root) if not trust.known else trust.registry
+            registry = await find_registry(settings, root, hub)
         except HubUnreachable as fault:
             yield Finding("hub", "unreachable", str(fault))
             return
@@ -78,6 +77,12 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
             yield finding
         yield await _check_api(settings, HubClient(http, settings.hub_api_url, settings.participant, api_key))
     yield await _check_broker(settings, registry)
+
+
+async def find_registry(settings: ConnectorSettings, root: PublicKey, hub: HubClient) -> Registry:
+    """Return the registry that is kept here, else the hub's. Raises HubUnreachable, TrustFault."""
+    trust = Trust(settings.registry_file, root, hub.registry)
+    return trust.registry if trust.known else Registry.read(await hub.registry(), root)
 
 
 def _check_spool(settings: ConnectorSettings) -> Finding:

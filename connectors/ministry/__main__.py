@@ -7,9 +7,10 @@ from fastapi import APIRouter
 
 from connectors.link.command import add_make_keys, make_command
 from connectors.link.fault import SettingsFault
+from connectors.link.problem import read_tokens
 from connectors.link.service import Agency, Join, Link, Task
 from connectors.ministry.check import check_ministry
-from connectors.ministry.events_door import EventsDoor, read_tokens
+from connectors.ministry.events_door import EventsDoor
 from connectors.ministry.events_folder import EventsFolder
 from connectors.ministry.exchange import Desk, OutboxReader
 from connectors.ministry.mapping import Mapping
@@ -66,7 +67,7 @@ def _receiver_of(settings: MinistrySettings, link: Link, register: Register | No
 def _routes_of(settings: MinistrySettings, link: Link) -> APIRouter | None:
     if settings.events_token_file is None:
         return None
-    tokens = read_tokens(settings.events_token_file)
+    tokens = read_tokens(settings.events_token_file, "EVENTS_TOKEN_FILE")
     return EventsDoor(link.spool, link.author, tokens, link.metrics.collected).routes()
 
 

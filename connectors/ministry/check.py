@@ -8,7 +8,7 @@ import httpx
 from connectors.link.check import Finding
 from connectors.link.clock import Clock, utc_now
 from connectors.link.fault import SettingsFault, SourceFault, SourceUnreachable
-from connectors.ministry.events_door import read_tokens
+from connectors.link.problem import read_tokens
 from connectors.ministry.events_file import MANIFEST_SUFFIX
 from connectors.ministry.events_folder import check_folder
 from connectors.ministry.mapping import Mapping
@@ -83,7 +83,7 @@ def _check_doors(settings: MinistrySettings) -> list[Finding]:
     findings: list[Finding] = []
     if settings.events_token_file is not None:
         try:
-            read_tokens(settings.events_token_file)
+            read_tokens(settings.events_token_file, "EVENTS_TOKEN_FILE")
             says = "POST /events is open for who shows the token."
             findings.append(Finding("events door", "ok", says))
         except SettingsFault as fault:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from connectors.bank import notifications, snap_answer, snap_listener
@@ -23,6 +24,7 @@ from tests.contracts.samples import SAMPLES
 PAGE = Page.read("bank.md")
 CODE = "820260401000017"
 OPENED = "id.tka.hub.bill.opened.v1"
+DIFFERENCE = "id.tka.hub.difference.opened.v1"
 
 
 @dataclass
@@ -108,6 +110,28 @@ async def test_first_messages_of_a_bank(tmp_path: Path, exchange: Exchange) -> N
         [answer] = [await engineer.do("Inquiry before payment")]
         assert codes(answer) == ["2002400"]
         assert json.loads(answer)["virtualAccountData"]["virtualAccountName"] == opened["payer"]
+
+
+@pytest.mark.needs("curl")
+async def test_bank_explains_a_difference(tmp_path: Path, exchange: Exchange) -> None:
+    engineer, world = await settle_in(tmp_path, exchange), exchange.peer.world
+    token, by_hand, by_system = PAGE.blocks("Explain a difference")
+    await engineer.shell(token)
+    assert "Differences can be explained" in await engineer.do("6. Check")
+    identity = re.findall(r"explain (\S+) --code", by_hand)[0]
+    said = {**SAMPLES[DIFFERENCE], "difference_id": identity}
+    await exchange.say(world.word("to.bri", 1, DIFFERENCE, said, subject=CODE))
+    async with engineer.running():
+
+        async def is_known() -> bool:
+            async with httpx.AsyncClient() as http:
+                return bool((await http.get(f"{engineer.address}/differences")).json())
+
+        await eventually(is_known)
+        assert identity in await engineer.shell(by_hand)
+        assert json.loads(await engineer.shell(by_system))["repeated"] is True
+        explained = await exchange.message(0)
+        assert (explained.type, explained.subject) == ("id.tka.bank.difference.explained.v1", CODE)
 
 
 def test_the_page_names_every_member_of_a_profile() -> None:

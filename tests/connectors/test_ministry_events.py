@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.link.clock import utc_now
 from connectors.link.fault import SettingsFault
+from connectors.link.problem import Problem, read_tokens
 from connectors.link.spool import Spool
-from connectors.ministry.events_door import BODY_BYTES_MAX, EventsDoor, Problem, read_event, read_tokens
+from connectors.ministry.events_door import BODY_BYTES_MAX, EventsDoor, read_event
 from tests.connectors.serving import served
 from tests.connectors.test_ministry import AUTHOR, FILE, REFUSED, RUPIAH, rows_in
 from tests.contracts.samples import APPLICATION
@@ -179,4 +180,4 @@ def test_token_file_that_cannot_be_used_is_told(tmp_path: Path, content: str | N
         file.write_text(content)
         file.chmod(mode)
     with pytest.raises(SettingsFault, match=says):
-        read_tokens(file)
+        read_tokens(file, "EVENTS_TOKEN_FILE")

@@ -36,7 +36,7 @@ def write_page() -> str:
     sections = [INTRODUCTION, "## The operator's\n"]
     sections += [_write_command(words, command) for words, command in _walk(get_command(hub), "hub")]
     sections.append("## Connectors\n")
-    sections.append("`run` and `check` are the same for every agency; a bank's has two more, the ministry's one.\n")
+    sections.append("`run` and `check` are the same for every agency; a bank's has more.\n")
     sections += [_write_command(words, command) for words, command in _walk_connectors()]
     sections.append("## The oversight body's\n")
     sections.append("They come in a wheel of their own and import nothing of the hub.\n")
