@@ -32,9 +32,11 @@ AGENCIES = ("ministry", "bri", "mandiri", "immigration")
 BRANCH_SOURCE = "https://bri.example/tka/cabang"
 UNKNOWN_CONTRACT = "id.tka.bank.payment.received.v2"
 INTAKES = 2
+EXPLAINING_BANK = "bri"
 # How far the banks' clocks are ahead: both wrong, and both within what SNAP allows.
 CLOCK_SKEWS_S = {"bri": -420, "mandiri": 300}
 STATUS_CLIENT = "TKA-HUB"
+TOKENS = ("events.token", *(f"{bank}.explanation.token" for bank in BANK_CODES))
 KEY_VALIDITY = timedelta(days=365)
 
 # Short, so that a run of half a minute sees what takes minutes or a day in service.
@@ -169,7 +171,7 @@ def call_cast(services: Services, folder: Path, seed: int, applications: int) ->
         snap_keys={bank: make_rsa_key(keys, f"{bank}.snap") for bank in BANK_CODES},
         status_keys={bank: make_rsa_key(keys, f"{bank}.status") for bank in BANK_CODES},
     )
-    for name in (*(f"{bank}.{use}.secret" for bank in BANK_CODES for use in ("snap", "status")), "events.token"):
+    for name in (*(f"{bank}.{use}.secret" for bank in BANK_CODES for use in ("snap", "status")), *TOKENS):
         write_secret(keys / name)
     (folder / "root.jwk.json").write_text(json.dumps(cast.root.jwk))
     for name, text in _write_verifier_keys(cast).items():
@@ -349,6 +351,7 @@ def connector_environment(cast: Cast, agency: str) -> dict[str, str]:
     else:
         settings["STATEMENT_DIR"] = str(cast.folder / "statements" / agency)
         settings["SNAP_PROFILE_FILE"] = str(cast.folder / "profiles" / f"{agency}.json")
+        settings["EXPLANATION_TOKEN_FILE"] = str(cast.folder / "keys" / f"{agency}.explanation.token")
     return _base_environment() | settings
 
 

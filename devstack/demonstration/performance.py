@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from devstack.agencies.scenario import BANKS, Day
-from devstack.demonstration.cast import AGENCIES
+from devstack.demonstration.cast import AGENCIES, EXPLAINING_BANK
 from devstack.demonstration.ledger import Books, count_personal, expect, see
 from devstack.demonstration.observation import SeenRecord, Tables, Watcher
 from devstack.demonstration.protocols import expect_protocols, see_protocols
@@ -30,6 +30,7 @@ OUTAGE_S = 10
 STEP_LIMIT_S = 90.0
 SETTLE_POLL_S = 0.3
 REPORT_LIMIT_S = 20.0
+EXPLANATION = ("--code", "SETTLEMENT_PENDING", "--text", "Pembukuan menyusul.")
 # A heartbeat goes out on every stream all the time, so a connector is hardly ever at the very end.
 HEARTBEATS_ON_THE_WAY_MAX = 2
 KILLED = ("hub-intake-1", "hub-relay", "hub-sequencer", "witness", *(f"connector-{agency}" for agency in AGENCIES))
@@ -150,16 +151,20 @@ class Performance:
         """Explain what was notified long ago and not booked; what the evening's statement will bring is left to it."""
         asked, late = codes_of(self._day, "not_booked"), codes_of(self._day, "booked_late")
 
-        def find_open() -> dict[str, str]:
-            opened = list_standing(self._watcher, "bri")
-            return {each.code: identity for identity, each in opened.items() if each.kind == RESOLVED_KIND}
+        async def find_open() -> dict[str, str]:
+            """Ask the bank's own connector, as its people would."""
+            opened = await self._stage.ask(f"connector-{EXPLAINING_BANK}", "/differences")
+            return {each["billing_code"]: each["difference_id"] for each in opened if each["kind"] == RESOLVED_KIND}
 
         async def are_open() -> bool:
-            return asked | late <= find_open().keys()
+            return asked | late <= (await find_open()).keys()
 
         await self._wait("money that was notified long ago and not booked is a difference", are_open)
-        await self._hand.explain(identity for code, identity in find_open().items() if code in asked)
-        self._say("A bank explains money that its books lack; the ministry explains money beyond a bill")
+        for code, identity in (await find_open()).items():
+            if code in asked:
+                await self._stage.run_bank(EXPLAINING_BANK, "explain", identity, *EXPLANATION)
+                self._ledger.explained.append(identity)
+        self._say("connectors.bank explain: a bank says why its books lack money; the ministry explains too")
 
     async def _play_evening(self) -> None:
         self._say("Evening (petang): what was taken back is paid again")

@@ -13,7 +13,7 @@ from contracts.rules.clock import banking_day_of
 from devstack.agencies.bookkeeping import COLUMNS, KINDS, Difference, Total, add_up, day_of, find_differences
 from devstack.agencies.ministry import EXPLAINED_KIND
 from devstack.agencies.scenario import BANKS, LONG_AGO, Day
-from devstack.demonstration.cast import RECONCILIATION_TYPES
+from devstack.demonstration.cast import EXPLAINING_BANK, RECONCILIATION_TYPES
 from devstack.demonstration.ledger import Books
 from devstack.demonstration.observation import Watcher
 
@@ -42,7 +42,7 @@ def expect_differences(books: Books) -> dict[str, int]:
     expected = {f"differences: {kind}": kinds[kind] for kind in KINDS}
     expected |= {f"differences told to {bank}": sum(one.bank == bank for one in found.elements()) for bank in BANKS}
     expected["differences told otherwise"] = 0
-    expected["differences explained by bri"] = len(books.ledger.explained)
+    expected[f"differences explained by {EXPLAINING_BANK}"] = len(books.ledger.explained)
     expected["differences explained by ministry"] = kinds[EXPLAINED_KIND]
     expected[f"differences over: {RESOLVED_KIND}, booked at last"] = booked_late
     expected[f"differences over: {CLOSED_KIND}, by hub reconcile close"] = len(books.ledger.closed)
@@ -60,7 +60,7 @@ def see_differences(books: Books, watcher: Watcher) -> dict[str, int]:
         seen[f"differences told to {bank}"] = sum(standing.get(identity) == one for identity, one in own.items())
     expected = find_expected(books)
     seen["differences told otherwise"] = sum(((found - expected) + (expected - found)).values())
-    for participant in ("bri", "ministry"):
+    for participant in (EXPLAINING_BANK, "ministry"):
         seen[f"differences explained by {participant}"] = sum(
             any(one["participant"] == participant for one in record.event["data"]["explanations"])
             for record in _last(watcher, "ministry", EXPLAINED).values()

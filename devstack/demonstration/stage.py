@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +77,33 @@ class Stage:
 
     async def run_hub(self, *arguments: str) -> str:
         """Run a command of the hub to its end and return what it printed. Raises StackError unless it exits 0."""
-        command = [*self._commands["hub-api"][0][:3], *arguments]
+        command = self._commands["hub-api"][0][:3]
+        return await self._run("hub", [*command, *arguments], hub_environment(self.cast))
+
+    async def run_bank(self, bank: str, *arguments: str) -> str:
+        """Run a command of a bank's connector, as `run_hub` does."""
+        command, environment = self._commands[f"connector-{bank}"]
+        return await self._run(f"connectors.bank of {bank}:", [*command[:3], *arguments], environment)
+
+    async def _run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self._repository,
-            env=hub_environment(self.cast),
+            env=dict(environment),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        said = f"{name} {' '.join(command[3:5])}"
         try:
             output, errors = await asyncio.wait_for(process.communicate(), COMMAND_LIMIT_S)
         except TimeoutError as error:
             process.kill()
             await process.wait()
-            raise StackError(f"hub {arguments[0]} did not end within {COMMAND_LIMIT_S:.0f} s.") from error
+            raise StackError(f"{said} did not end within {COMMAND_LIMIT_S:.0f} s.") from error
         if process.returncode != 0:
             told = (errors or output).decode(errors="replace").strip()
-            raise StackError(f"hub {' '.join(arguments[:2])} failed with code {process.returncode}: {told}")
+            raise StackError(f"{said} failed with code {process.returncode}: {told}")
         return output.decode()
 
     async def begin_chapter(self, chapter: str, *agencies: str) -> None:

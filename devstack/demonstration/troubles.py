@@ -20,8 +20,6 @@ from devstack.demonstration.keys import SigningKey
 from devstack.demonstration.observation import SeenRecord
 
 RECEIVED = "id.tka.bank.payment.received.v1"
-DIFFERENCE_EXPLAINED = "id.tka.bank.difference.explained.v1"
-EXPLANATION_CODE = "SETTLEMENT_PENDING"
 FORGED_SEQUENCE = 9_000_000  # Far beyond what a connector of the demo reaches: a refused record takes no number.
 NO_BILL = "899999999999999"
 
@@ -108,17 +106,6 @@ class SecondHand:
             event["time"] = write_time(report.at)
             await self._send("key not yet in the registry", branch.seal(event), None)
             self._ledger.late_key_reports.append(report)
-
-    async def explain(self, difference_ids: Iterable[str]) -> None:
-        """Explain differences in the name of bri's back office, which signs with the bank's second key."""
-        office = self._author("bri", self._cast.branch_key, BRANCH_SOURCE)
-        sent = len(self._ledger.late_key_reports) + len(self._ledger.explained)
-        for number, identity in enumerate(difference_ids, start=sent + 1):
-            subject = identity.partition(":")[0]
-            said = {"explanation_code": EXPLANATION_CODE, "text": "Pembukuan menyusul."}
-            event = office.write_event(DIFFERENCE_EXPLAINED, subject, number, {"difference_id": identity, **said})
-            await self._send("a bank explains a difference", office.seal(event), None)
-            self._ledger.explained.append(identity)
 
     def _write_payment(self, author: Author, code: str) -> dict[str, Any]:
         data = {
