@@ -154,13 +154,14 @@ class Sequencer:
 
     async def _begin(self, registry: Registry) -> Edge:
         """Return the tree's edge once it is certain that the tree holds all that was ever signed of it."""
-        async with self._database.connection() as connection:
-            size = await tiles.read_size(connection)
-            edge = await tiles.read_edge(connection, size)
-            stored = await tiles.read_newest(connection)
         known = [self._seen] if self._seen is not None else []
         if not known and registry.log.witnesses:
             known = await self._witnesses.ask_all(registry)
+        # Read after what is known elsewhere: another sequencer may sign meanwhile, and what it signs is here before.
+        async with self._database.connection() as connection:
+            stored = await tiles.read_newest(connection)
+            size = await tiles.read_size(connection)
+            edge = await tiles.read_edge(connection, size)
         if stored is not None:
             known.append(read_checkpoint(stored.note.text))
         for checkpoint in known:
