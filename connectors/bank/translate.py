@@ -118,4 +118,8 @@ def _booked_time(booked_on: date, created: datetime | None) -> datetime:
     reading it again gives the same event.
     """
     start = datetime.combine(booked_on, time.min, tzinfo=JAKARTA)
-    return (start if created is None else min(start, created)).astimezone(UTC)
+    try:
+        return (start if created is None else min(start, created)).astimezone(UTC)
+    except OverflowError:
+        # The calendar's first day begins in Jakarta before it does in UTC. The spool sets so old a time aside.
+        return datetime.min.replace(tzinfo=UTC)

@@ -14,7 +14,7 @@ from typing import Any
 from connectors.link.fact import Aside, NewEvent, SpooledFact
 from contracts.events.hub import Receipt
 from contracts.wire.envelope import Envelope
-from contracts.wire.instant import write_instant
+from contracts.wire.instant import FIRST_YEAR, write_instant
 
 MINISTRY = "id.tka.ministry."
 OUTBOX = "outbox"
@@ -44,6 +44,8 @@ _OUTCOME_KINDS = (
 )
 RECEIPT_KIND = "TANDA_TERIMA"
 ROW_REFUSED_KIND = "BARIS_DITOLAK"
+# A register's "zero date" or "never" as the time of a row is no time, and has no place in the calendar in UTC.
+_FIRST_YEAR, _LAST_YEAR = FIRST_YEAR, 9_000
 
 
 class Untranslatable(Exception):
@@ -299,6 +301,8 @@ def translate_row(row: NativeRow) -> NewEvent:
     kind = _KINDS.get(row.kind)
     if kind is None:
         raise Untranslatable(CODE_KIND_UNKNOWN, "kind")
+    if not _FIRST_YEAR <= row.at.year <= _LAST_YEAR:
+        raise Untranslatable(CODE_VALUE_UNKNOWN, "at")
     native = _Native(row.payload)
     told = kind.tell(native)
     if not kind.of_application:

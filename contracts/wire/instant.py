@@ -25,7 +25,11 @@ def write_instant(instant: datetime) -> str:
     """Spell a time zone-aware point in time; the fraction is left out when it is zero. Raises ValueError."""
     if instant.tzinfo is None:
         raise ValueError("a time without a zone is no point in time")
-    return instant.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+    try:
+        return instant.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+    except OverflowError:
+        # A database's "zero date" in a zone east of Greenwich lies before the calendar's first day in UTC.
+        raise ValueError("a time outside the calendar") from None
 
 
 def instant_of_ms(epoch_ms: int) -> datetime:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -169,6 +170,7 @@ def test_money_and_rates_are_exact() -> None:
         ("KODE_BAYAR", {**BILL, "jumlah": True}, "row_value_unknown", "jumlah"),
         ("KODE_BAYAR", {**BILL, "jumlah": "NaN"}, "row_value_unknown", "jumlah"),
         ("KODE_BAYAR", {**BILL, "berlaku_sampai": "2026-03-09"}, "row_value_unknown", "berlaku_sampai"),
+        ("KODE_BAYAR", {**BILL, "berlaku_sampai": "0001-01-01T00:00:00+07:00"}, "row_value_unknown", "berlaku_sampai"),
         ("JAWABAN", {**ROWS["JAWABAN"][1], "revisi": "1"}, "row_value_unknown", "revisi"),
     ],
 )
@@ -178,6 +180,14 @@ def test_what_cannot_be_translated_is_named_without_its_value(
     with pytest.raises(Untranslatable) as caught:
         translate_row(row(kind, {**FILE, **changed}))
     assert (caught.value.code, caught.value.detail) == (code, detail)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+07:00", "9999-12-31T23:59:59-07:00", "1999-12-31T00:00:00Z"])
+def test_a_row_dated_outside_the_calendar_is_set_aside_and_the_next_goes_on(text: str) -> None:
+    dated = replace(row("LENGKAP", FILE), at=datetime.fromisoformat(text))
+    facts, asides = translate_rows([dated, row("LENGKAP", FILE)])
+    assert len(facts) == 1
+    assert [(aside.code, aside.detail) for aside in asides] == [("row_value_unknown", "at")]
 
 
 class Ministry:

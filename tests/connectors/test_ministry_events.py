@@ -120,6 +120,8 @@ async def test_wrong_header_is_a_problem(door: Door, status: int, slug: str, cha
         (422, "members-wrong", json.dumps(EVENT | {"more": 1}).encode()),
         (422, "members-wrong", json.dumps(EVENT | {"payload": []}).encode()),
         (422, "at-invalid", json.dumps(EVENT | {"at": "2026-03-02T08:00:00"}).encode()),
+        (422, "row-value-unknown", json.dumps(EVENT | {"at": "0001-01-01T00:00:00+07:00"}).encode()),
+        (422, "row-value-unknown", json.dumps(EVENT | {"at": "9999-12-31T23:59:59-07:00"}).encode()),
         (422, "row-kind-unknown", json.dumps(EVENT | {"kind": "PINDAH"}).encode()),
         (422, "row-member-missing", json.dumps(EVENT | {"application_number": None}).encode()),
         (413, "body-too-large", b" " * (BODY_BYTES_MAX + 1)),

@@ -1,6 +1,7 @@
 """The statement folder on a real file system and a real spool: whole or not at all, once, and nothing deleted."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -276,3 +277,11 @@ async def test_two_connectors_on_one_folder_are_one_too_many(bench: Bench, tmp_p
     with pytest.raises(SettingsFault, match="Another connector process takes statements"):
         async with StatementFolder.open(bench.root, bench.spool, "002", tmp_path, files):
             pass
+
+
+async def test_an_entry_of_the_calendars_first_day_is_set_aside_and_what_follows_goes_on(bench: Bench) -> None:
+    bench.drop("a.xml", re.sub(r"<BookgDt>.*?</BookgDt>", "<BookgDt><Dt>0001-01-01</Dt></BookgDt>", GOOD))
+    bench.drop("b.xml", GOOD.replace("NTF-1", "NTF-2"))
+    assert await bench.folder.scan() == 2
+    assert len(await bench.events()) == 1
+    assert len(await bench.asides()) == 1

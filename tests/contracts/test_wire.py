@@ -75,6 +75,8 @@ def test_instants_have_one_zone() -> None:
     assert instant_of_ms(1795489200123) == datetime(2026, 11, 24, 3, 0, 0, 123000, UTC)
     with pytest.raises(ValueError, match="zone"):
         write_instant(datetime(2026, 11, 24))  # noqa: DTZ001
+    with pytest.raises(ValueError, match="calendar"):
+        write_instant(datetime.min.replace(tzinfo=timezone(timedelta(hours=7))))
 
 
 JSON_VALUES = st.recursive(
