@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hub.commands import audit, examination, log, quarantine, reconcile, registry, service
+from hub.commands import audit, examination, log, lost, quarantine, reconcile, registry, service
 from hub.commands.terminal import EXIT_CODES, print_fault
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(examination.app)
 app.add_typer(examination.case_app, name="case")
 app.add_typer(audit.app, name="audit")
 app.add_typer(log.app, name="log")
+app.add_typer(lost.app, name="lost")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(registry.participants_app, name="participants")

@@ -6,19 +6,21 @@
     reports     each banking day that is over, for each bank
     heartbeats  on every stream to a participant, so that silence can be told from having nothing to say
     sequences   how far each source is complete
+    losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them
 
 One process acts at a time, by an advisory lock. That only saves work: each duty is a transaction that takes its rows.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from hub import metrics
+from hub import losses, metrics
 from hub.clock import utc_now
 from hub.desk import Desk
 from hub.health import Health
@@ -26,12 +28,15 @@ from hub.reconciler import Reconciler
 from hub.store import assertions, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election
 from hub.store.log import RegistryChanged
+from hub.store.losses import list_losses
 
 GROUP = "deadlines"
+LOST = "lost to retention"
 TICK_S = 0.5
 FORGET_EVERY_S = 60.0
 SEQUENCES_EVERY_S = 5.0
 REPORTS_EVERY_S = 60.0
+LOSSES_EVERY_S = 5.0
 BATCH_MAX = 500
 # A tick ends after so many batches, so that a heap of one kind does not keep the other duties waiting.
 BATCHES_PER_TICK_MAX = 20
@@ -107,6 +112,9 @@ class Deadlines:
                 await self._lead(election, stop)
         finally:
             metrics.DEADLINES_LEADING.set(0)
+            # Whoever leads next shows them; what is shown here would grow old.
+            metrics.LOST_UNACKNOWLEDGED.clear()
+            self._health.note(LOST, None)
             await election.close()
 
     async def _lead(self, election: Election, stop: asyncio.Event) -> None:
@@ -117,6 +125,7 @@ class Deadlines:
             Duty("heartbeats", (await self._desk.judgement()).registry.limits.heartbeat_s, self._beat),
             Duty("sequences", SEQUENCES_EVERY_S, self._follow_sequences),
             Duty("reports", REPORTS_EVERY_S, self._report_days),
+            Duty("losses", LOSSES_EVERY_S, self._show_losses),
             Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
         ]
         while not stop.is_set():
@@ -171,6 +180,14 @@ class Deadlines:
         metrics.DIFFERENCES_OPEN.clear()
         for (bank, kind), count in still_open.items():
             metrics.DIFFERENCES_OPEN.labels(bank, kind).set(count)
+
+    async def _show_losses(self, now: datetime) -> None:
+        async with self._desk.database.connection() as connection:
+            found = await list_losses(connection)
+        metrics.LOST_UNACKNOWLEDGED.clear()
+        for topic, count in Counter(loss.topic for loss in found).items():
+            metrics.LOST_UNACKNOWLEDGED.labels(topic).set(count)
+        self._health.note(LOST, losses.tell(found) if found else None)
 
     async def _forget_assertions(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:

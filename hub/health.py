@@ -6,6 +6,7 @@ class Health:
 
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
 
     def report(self, part: str, problem: str) -> bool:
         """Note that `problem` stops or slows `part`; return whether that is news, so that it is logged once."""
@@ -16,6 +17,17 @@ class Health:
     def clear(self, part: str) -> bool:
         """Note that `part` works; return whether it did not before."""
         return self._problems.pop(part, None) is not None
+
+    def note(self, subject: str, sentence: str | None) -> None:
+        """Let readiness say `sentence` of `subject`, or nothing any more; it asks for somebody, and stops no part."""
+        if sentence is None:
+            self._notes.pop(subject, None)
+        else:
+            self._notes[subject] = sentence
+
+    def notes(self) -> dict[str, str]:
+        """Return what asks for somebody's attention, by subject; the process is as ready as without it."""
+        return dict(self._notes)
 
     def problems(self) -> dict[str, str]:
         """Return the open problems by part; empty means ready."""

@@ -16,6 +16,7 @@ INTAKE_TRANSACTION_SECONDS = Histogram(
 )
 INTAKE_LAG_MESSAGES = Gauge("hub_intake_lag_messages", "Records not yet taken.", ["topic", "partition"])
 INTAKE_LOST = Counter("hub_intake_lost", "Offsets that a topic no longer held when the hub came back.", ["topic"])
+LOST_UNACKNOWLEDGED = Gauge("hub_lost_unacknowledged", "Lost stretches that nobody acknowledged.", ["topic"])
 INTAKE_SUPERSEDED = Counter("hub_intake_superseded", "Batches dropped because another owner moved on.")
 
 RELAY_MESSAGES = Counter("hub_relay_messages", "Messages committed to an output topic.", ["topic"])

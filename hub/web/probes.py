@@ -24,12 +24,13 @@ SECURITY_HEADERS = (
     (b"x-frame-options", b"DENY"),
 )
 
+_SENTENCES = {"type": "object", "additionalProperties": {"type": "string"}}
 READINESS = {
     "application/json": {
         "schema": {
             "type": "object",
-            "required": ["status", "problems"],
-            "properties": {"status": {"enum": ["ok", "not ready"]}, "problems": {"type": "object"}},
+            "required": ["status", "problems", "notes"],
+            "properties": {"status": {"enum": ["ok", "not ready"]}, "problems": _SENTENCES, "notes": _SENTENCES},
         }
     }
 }
@@ -80,7 +81,8 @@ def create_router(health: Health) -> APIRouter:
         """Say whether every part works, and what keeps those that do not."""
         found = health.problems()
         status = HTTPStatus.SERVICE_UNAVAILABLE if found else HTTPStatus.OK
-        return JSONResponse({"status": "not ready" if found else "ok", "problems": found}, status)
+        state = "not ready" if found else "ok"
+        return JSONResponse({"status": state, "problems": found, "notes": health.notes()}, status)
 
     @router.get("/metrics", response_class=Response, responses=problems.describe("text/plain"))
     def figures() -> Response:

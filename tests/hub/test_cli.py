@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -30,6 +31,7 @@ PATIENCE_S = 60
 FULL_HELP = [
     [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["case", "show"],
     ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
+    ["lost", "list"], ["lost", "acknowledge"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
     ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["topics", "apply"], ["vectors", "run"],
 ]  # fmt: skip
@@ -268,6 +270,31 @@ def test_a_day_is_shown_run_and_run_again(installed: Operator) -> None:
         assert installed.hub("reconcile", "run", *words).code == 2
 
 
+async def _lose(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("INSERT INTO watermark VALUES ('id', 0, 'from.bri', 9)")
+        await connection.execute("INSERT INTO watermark_interval VALUES ('id', 0, 0, 9, 'lost', now())")
+    finally:
+        await connection.close()
+
+
+def test_what_was_lost_is_listed_and_acknowledged(installed: Operator) -> None:
+    assert installed.hub("lost", "list").out == "Nothing that was lost waits to be acknowledged.\n"
+    asyncio.run(_lose(installed.settings["DATABASE_URL"]))
+    assert [(one["name"], one["records"]) for one in installed.hub("lost", "list", "--json").json] == [
+        ("from.bri/0/0", 9)
+    ]
+    assert "from.bri/0/0" in installed.hub("lost", "list").out
+    words = ("lost", "acknowledge", "from.bri/0/0", "--reason", "All has come again.", "--actor", "siti")
+    assert installed.hub(*words).out == "It is acknowledged.\n"
+    again = installed.hub(*words, "--json")
+    assert (again.code, again.out) == (1, "")
+    assert installed.hub("lost", "list", "--json").json == []
+    (kept,) = installed.hub("lost", "list", "--all", "--json").json
+    assert (kept["actor"], kept["reason"]) == ("siti", "All has come again.")
+
+
 def test_vectors_come_out_as_they_say(operator: Operator) -> None:
     file = REPOSITORY / "contracts" / "vectors" / "signature.json"
     answer = operator.hub("vectors", "run", str(file))
@@ -305,7 +332,7 @@ def test_one_process_takes_in_sends_out_and_ends_gently(
 ) -> None:
     process, address = running
     ready = until(lambda: (found := httpx.get(f"{address}/readyz")).status_code == 200 and found.json())
-    assert ready == {"status": "ok", "problems": {}}
+    assert ready == {"status": "ok", "problems": {}, "notes": {}}
     root = PublicKey.from_jwk(json.loads((installed.folder / "root.pem.pub.json").read_text()))
     assert Registry.read(httpx.get(f"{address}/api/v1/registry").content, root).version == 1
     receipts = asyncio.run(_send_and_hear(installed, bank))

@@ -184,7 +184,7 @@ async def test_every_answer_carries_the_security_headers(door: Door) -> None:
 
 
 async def test_readiness_says_what_is_wrong_and_liveness_does_not_mind(door: Door) -> None:
-    assert (await door.client.get("/readyz")).json() == {"status": "ok", "problems": {}}
+    assert (await door.client.get("/readyz")).json() == {"status": "ok", "problems": {}, "notes": {}}
     door.health.report("relay to.bri", "The proof is missing.")
     answer = await door.client.get("/readyz")
     assert (answer.status_code, answer.json()["problems"]) == (503, {"relay to.bri": "The proof is missing."})
