@@ -134,7 +134,10 @@ async def test_a_new_spool_waits_until_the_hub_has_read_and_judged_all(
         assert bench.lineage.settled
 
 
-@pytest.mark.parametrize("point", ["spool.after_adopt_commit", "spool.before_begin_commit", "spool.after_begin_commit"])
+@pytest.mark.parametrize(
+    "point",
+    ["spool.before_adopt_commit", "spool.after_adopt_commit", "spool.before_begin_commit", "spool.after_begin_commit"],
+)
 async def test_a_kill_while_a_spool_is_rebuilt(tmp_path: Path, peer: HubPeer, broker: Broker, point: str) -> None:
     async with opened(tmp_path / "lost.sqlite", peer, broker) as bench:
         await bench.lineage.start()
