@@ -255,6 +255,29 @@ async def test_a_folder_is_told_and_tells(bench: Bench, tmp_path: Path) -> None:
     assert refused == {"again.json", "again.json.reason.txt", "bad.json", "bad.json.reason.txt"}
 
 
+@pytest.mark.parametrize(
+    "point", ["answers.before_put", "answers.after_put", "answers.before_put_away", "answers.after_put_away"]
+)
+async def test_a_kill_while_an_offices_file_is_taken_counts_it_once(bench: Bench, tmp_path: Path, point: str) -> None:
+    folder = Folder(tmp_path / "timika")
+    await bench.desk.handle(bench.recommendation(kanim="TIM"))
+    await folder.look()
+    inbox = tmp_path / "timika" / "in"
+    answer = {"id": "T-1", "kind": "acknowledged", "number": NUMBER, "revision": 1, "application": APPLICATION,
+              "at": "2026-04-02T10:00:00+07:00"}  # fmt: skip
+    # Half of it is refused, so that the reason beside the file is written again too.
+    (inbox / "mixed.json").write_text(json.dumps({"answers": [answer, answer | {"kind": "unheard", "id": "T-2"}]}))
+
+    async def work() -> None:
+        await take_files("timika", folder, bench.desk)
+
+    await killed(point, work)
+    await work()
+    assert len(await bench.events()) == 1
+    assert [path.name for path in inbox.iterdir() if path.is_file()] == []
+    assert {path.name for path in (inbox / "refused").iterdir()} == {"mixed.json", "mixed.json.reason.txt"}
+
+
 async def test_of_two_connectors_on_one_offices_folder_one_waits_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.json").write_text('{"answers": []}')
