@@ -5,6 +5,7 @@ through. What a value may look like is the contract's question, which the spool 
 named is Untranslatable.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,7 @@ _OUTCOME_KINDS = (
 )
 RECEIPT_KIND = "TANDA_TERIMA"
 ROW_REFUSED_KIND = "BARIS_DITOLAK"
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 # A register's "zero date" or "never" as the time of a row is no time, and has no place in the calendar in UTC.
 _FIRST_YEAR, _LAST_YEAR = FIRST_YEAR, 9_000
 
@@ -119,9 +121,12 @@ class _Native:
     def decimal(self, name: str, places: int) -> str:
         """Return a number or its text as plain decimals, never rounded."""
         value = self.get(name)
+        # Decimal also reads underscores and the digits of every script, which no register means as money.
+        if type(value) not in (str, int, Decimal) or (isinstance(value, str) and not _DECIMAL.fullmatch(value)):
+            raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
         try:
-            exact = Decimal(value) if isinstance(value, str | int | Decimal) and not isinstance(value, bool) else None
-            if exact is None or exact != (rounded := exact.quantize(Decimal(1).scaleb(-places))):
+            exact = Decimal(value)
+            if exact != (rounded := exact.quantize(Decimal(1).scaleb(-places))):
                 raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name)
         except InvalidOperation:
             raise Untranslatable(CODE_VALUE_UNKNOWN, self._path + name) from None

@@ -129,8 +129,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:
+            # What was cosigned is stored: a caller that has hung up asks again and gets the same.
+            self.close_connection = True
 
     def version_string(self) -> str:
         """Say nothing of the program behind."""

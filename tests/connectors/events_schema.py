@@ -35,7 +35,7 @@ _EVENT = {
     "properties": {
         "at": {"enum": ["2026-03-02T08:00:00+07:00", "yesterday"]},
         "kind": {"enum": ["LENGKAP", "LAIN"]},
-        "application_number": {"enum": [APPLICATION, "x"]},
+        "application_number": {"const": APPLICATION},
         "payload": {"enum": [FILE, {}]},
     },
 }
