@@ -69,8 +69,8 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
             "Ada kontrak peristiwa baru dalam log yang tidak terpasang di sini.",
         ),
         Cause.SEQUENCE_GAP: Words(
-            "A source numbered messages that are not in the log.",
-            "Ada nomor urut pesan dari sumber yang tidak ada dalam log.",
+            "A source numbered messages that are not in the log, neither taken nor refused.",
+            "Ada nomor urut pesan dari sumber yang tidak ada dalam log, baik diterima maupun ditolak.",
         ),
         Cause.COUNT_DIFFERS: Words(
             "A participant counted other messages than the log holds of it.",

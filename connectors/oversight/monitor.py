@@ -15,9 +15,11 @@ from typing import Any
 from connectors.oversight.alarm import Alarm, Cause
 from connectors.oversight.log_source import LogSource
 from connectors.oversight.monitor_state import Followed, MonitorState
+from contracts.admission import FROM_PREFIX
 from contracts.audit.entries import EntryMalformed, read_entry
 from contracts.audit.finding import Doubt
 from contracts.audit.verify import Trust
+from contracts.errors import Code
 from contracts.log.checkpoint import Opened, open_checkpoint
 from contracts.log.fault import Fault, Unproven
 from contracts.log.tile import WIDTH, Edge
@@ -167,7 +169,7 @@ class EntryReader:
                 rows.append((place, leaf, "malformed", None))
                 continue
             self._take(place, said, entry)
-            rows.append((place, leaf, said["kind"], said.get("source")))
+            rows.append((place, leaf, said["kind"], _whose(said)))
         self._state.keep_entries(rows)
 
     def _take(self, place: int, said: dict[str, Any], entry: bytes) -> None:
@@ -185,7 +187,7 @@ class EntryReader:
             case "contract":
                 self._take_contract(place, said)
             case _:
-                # Refusals, deadlines and what operators did need nothing but their place.
+                # Refusals, deadlines and what operators did need nothing but their place, and whose they are.
                 pass
 
     def _take_accepted(self, place: int, said: dict[str, Any]) -> None:
@@ -233,3 +235,16 @@ class EntryReader:
         if own.get(said["type"]) != said["sha256"]:
             detail = f"entry {place}, sha256 {said['sha256']}"
             self._monitor.alarm(Cause.CONTRACT_CHANGED, f"contract {said['type']}", detail, entry=said)
+
+
+def _whose(said: dict[str, Any]) -> str | None:
+    """Return the source of a message, or the participant of a refusal that can have used up a number of it.
+
+    That is the topic's, since a key that nobody knows names no participant and a replay on another's topic names the
+    wrong one. A number that was used before belongs to the message that was accepted under it.
+    """
+    if said["kind"] != "refused":
+        return said.get("source")
+    topic = said["topic"]
+    numbered = topic.startswith(FROM_PREFIX) and said["code"] != Code.SEQUENCE_REUSED
+    return topic.removeprefix(FROM_PREFIX) if numbered else None

@@ -103,8 +103,9 @@ def _look(arguments: argparse.Namespace, state: MonitorState) -> int:
     if arguments.packs is not None:
         # Nothing new can be missing unless something new was shown.
         if shown.read_packs(arguments.packs):
-            shown.watch_sequences()
+            shown.keep_tops()
             shown.watch_completeness()
+        shown.watch_sequences()
         shown.watch_deadlines(arguments.pack_within_s)
     if arguments.counts is not None:
         shown.read_counts(arguments.counts)

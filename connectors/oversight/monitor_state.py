@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS entries (
     idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL, kind TEXT NOT NULL, source TEXT, shown INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS entries_by_source ON entries (source, idx) WHERE kind = 'accepted';
 CREATE INDEX IF NOT EXISTS entries_to_show ON entries (idx) WHERE kind = 'accepted' AND shown = 0;
+CREATE INDEX IF NOT EXISTS entries_refused ON entries (source) WHERE kind = 'refused';
 CREATE TABLE IF NOT EXISTS sizes (size INTEGER PRIMARY KEY, seen_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS known (idx INTEGER PRIMARY KEY, key TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS bills (code TEXT PRIMARY KEY, subject TEXT NOT NULL) WITHOUT ROWID;
@@ -35,6 +36,9 @@ CREATE TABLE IF NOT EXISTS payments (
     source TEXT, id TEXT, number TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (source, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sequences (
     source TEXT, sequence INTEGER, PRIMARY KEY (source, sequence)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tops (
+    source TEXT, top INTEGER, seen_at REAL NOT NULL, judged INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, top)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS alarms (
     number INTEGER PRIMARY KEY, code TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL,
@@ -109,7 +113,7 @@ class MonitorState:
         self.note("followed", json.dumps({"size": followed.size, "edge": edge, "note": followed.note}))
 
     def keep_entries(self, entries: Iterable[tuple[int, bytes, str, str | None]]) -> None:
-        """Keep (index, leaf hash, kind, source or participant) of each entry."""
+        """Keep (index, leaf hash, kind, whose it is) of each entry: a source, or of a refusal the participant."""
         self._run_all("INSERT INTO entries (idx, leaf, kind, source) VALUES (?, ?, ?, ?)", entries)
 
     def leaves(self, size: int) -> Iterator[bytes]:
@@ -185,6 +189,12 @@ class MonitorState:
         found = self._rows("SELECT document FROM registries WHERE version = ?", version)
         return found[0][0] if found else None
 
+    def newest_document(self) -> str | None:
+        """Return the newest registry document that was shown."""
+        query = "SELECT document FROM registries WHERE document IS NOT NULL ORDER BY version DESC LIMIT 1"
+        found = self._rows(query)
+        return found[0][0] if found else None
+
     def overdue_registries(self, before: float) -> list[tuple[int, int]]:
         """Return (index, version) of the registry versions seen before a time whose document was not shown."""
         query = "SELECT idx, version FROM registries WHERE document IS NULL AND seen_at < ? ORDER BY idx"
@@ -217,16 +227,46 @@ class MonitorState:
         found: tuple[str, int] = self._rows("SELECT number, idx FROM payments WHERE source = ? AND id = ?", *payment)[0]
         return found
 
-    def sources_shown(self) -> list[str]:
+    def sources_shown(self) -> set[str]:
         """Return the sources of which every accepted message was shown."""
         query = "SELECT source FROM entries WHERE kind = 'accepted' GROUP BY source HAVING sum(shown) = count(*)"
-        return [row[0] for row in self._rows(query)]
+        return {row[0] for row in self._rows(query)}
 
-    def sequences_of(self, source: str) -> list[int]:
-        """Return the sequences that were shown of a source, in order."""
-        return [
-            row[0] for row in self._rows("SELECT sequence FROM sequences WHERE source = ? ORDER BY sequence", source)
-        ]
+    def keep_tops(self, seen_at: float) -> None:
+        """Note the highest sequence that was shown of each source, and when."""
+        query = "INSERT OR IGNORE INTO tops (source, top, seen_at) SELECT source, max(sequence), ? FROM sequences"
+        self._run(f"{query} GROUP BY source", seen_at)
+
+    def has_tops(self, before: float) -> bool:
+        """Whether a highest sequence that was seen before a time waits to be judged."""
+        return bool(self._rows("SELECT 1 FROM tops WHERE NOT judged AND seen_at <= ? LIMIT 1", before))
+
+    def tops(self, before: float) -> dict[str, int]:
+        """Return the highest sequence of each source as of a time."""
+        return dict(self._rows("SELECT source, max(top) FROM tops WHERE seen_at <= ? GROUP BY source", before))
+
+    def judge_top(self, source: str, top: int) -> None:
+        """Note that a source's sequence was judged up to here; what was noted below is not needed any more."""
+        self._run("DELETE FROM tops WHERE source = ? AND top < ?", source, top)
+        self._run("UPDATE tops SET judged = 1 WHERE source = ? AND top = ?", source, top)
+
+    def count_missing(self, source: str, top: int) -> int:
+        """Return how many numbers from 1 to `top` were not shown of a source."""
+        query = "SELECT count(*) FROM sequences WHERE source = ? AND sequence <= ?"
+        return top - int(self._rows(query, source, top)[0][0])
+
+    def gaps(self, source: str, top: int, limit: int) -> list[tuple[int, int]]:
+        """Return (first, last) of the newest gaps up to `top` in a source's sequence, the newest first."""
+        query = """
+            SELECT before + 1, sequence - 1 FROM (
+                SELECT sequence, lag(sequence, 1, 0) OVER (ORDER BY sequence) AS before
+                FROM sequences WHERE source = ? AND sequence <= ?)
+            WHERE sequence > before + 1 ORDER BY sequence DESC LIMIT ?"""
+        return self._rows(query, source, top, limit)
+
+    def count_refused(self, participant: str) -> int:
+        """Return how many refusals of a participant's messages the log holds."""
+        return int(self._rows("SELECT count(*) FROM entries WHERE kind = 'refused' AND source = ?", participant)[0][0])
 
     def keep_size(self, size: int, seen_at: float) -> None:
         """Note when the log was seen to be so large."""

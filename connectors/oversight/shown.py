@@ -30,6 +30,8 @@ from contracts.wire.envelope import Envelope, read_envelope
 COUNT_FORMAT: Final = "tkahub-count/1"
 GAPS_NAMED_MAX: Final = 20
 GAPS_MAX: Final = 1_000
+#: How long a number may be missing beyond the time in which its message may be deferred.
+GAP_GRACE_S: Final = 300
 
 
 class Shown:
@@ -175,14 +177,54 @@ class Shown:
         for index, version in self._state.overdue_registries(before):
             self._monitor.alarm(Cause.REGISTRY_NOT_SHOWN, f"registry version {version}", f"entry {index}", index=index)
 
+    def keep_tops(self) -> None:
+        """Note how far the sequences reach that were shown until now."""
+        self._state.keep_tops(self._monitor.now.timestamp())
+
     def watch_sequences(self) -> None:
-        """Alarm on gaps in a source's sequence, once all of its accepted messages have been shown."""
-        for source in self._state.sources_shown():
-            missing = _list_gaps(self._state.sequences_of(source))
-            if missing:
-                named = ", ".join(map(str, missing[:GAPS_NAMED_MAX]))
-                subject, detail = f"{source} after {missing[0] - 1}", f"{len(missing)} missing: {named}"
-                self._monitor.alarm(Cause.SEQUENCE_GAP, subject, detail, source=source, missing=missing)
+        """Alarm if more numbers of a participant are missing than the log holds refusals of it.
+
+        A source is judged once all of its accepted messages have been shown, and a gap once it had the time in which a
+        message may be deferred: only then does its refusal have to stand in the log.
+        """
+        registry = self._newest_registry()
+        deferral_s = 0 if registry is None else registry.limits.deferral_s
+        before = self._monitor.now.timestamp() - deferral_s - GAP_GRACE_S
+        if not self._state.has_tops(before):
+            return
+        shown = self._state.sources_shown()
+        tops = {source: top for source, top in self._state.tops(before).items() if source in shown}
+        parties: dict[str | None, dict[str, int]] = {}
+        for source, top in tops.items():
+            owner = None if registry is None else registry.owner_of(source)
+            parties.setdefault(None if owner is None else owner.id, {})[source] = top
+        with self._state.transaction():
+            for party, of_party in parties.items():
+                self._watch_party(party, of_party)
+            for source, top in tops.items():
+                self._state.judge_top(source, top)
+
+    def _watch_party(self, party: str | None, tops: dict[str, int]) -> None:
+        """Alarm on each source of a participant with gaps, if its refusals cannot be the reason of all of them."""
+        missing = {source: self._state.count_missing(source, top) for source, top in tops.items()}
+        refused = 0 if party is None else self._state.count_refused(party)
+        if sum(missing.values()) <= refused:
+            return
+        for source, top in tops.items():
+            numbers = _list_gaps(self._state.gaps(source, top, GAPS_MAX))
+            if numbers:
+                named = ", ".join(map(str, numbers[-GAPS_NAMED_MAX:]))
+                # A name that grows with the loss: an older alarm must never silence a newer one.
+                subject, detail = f"{source} to {numbers[-1]}", f"{missing[source]} missing, {refused} refused: {named}"
+                evidence = {"source": source, "missing": numbers, "refused": refused}
+                self._monitor.alarm(Cause.SEQUENCE_GAP, subject, detail, **evidence)
+
+    def _newest_registry(self) -> Registry | None:
+        document = self._state.newest_document()
+        try:
+            return None if document is None else Registry.read(document.encode(), self._monitor.trust.root)
+        except RegistryError:
+            return None
 
     def read_counts(self, folder: Path) -> None:
         """Compare what participants counted: {"format", "source", "log_size", "accepted"} in a file each."""
@@ -203,11 +245,9 @@ class Shown:
                 )  # fmt: skip
 
 
-def _list_gaps(sequences: list[int]) -> list[int]:
-    """Return the numbers missing from 1 to the highest, at most as many as a list may hold."""
+def _list_gaps(gaps: list[tuple[int, int]]) -> list[int]:
+    """Return the numbers of gaps, the newest of them, at most as many as a list may hold; in order."""
     missing: list[int] = []
-    expected = 1
-    for sequence in sequences:
-        missing.extend(range(expected, min(sequence, expected + GAPS_MAX - len(missing))))
-        expected = sequence + 1
-    return missing
+    for first, last in gaps:
+        missing.extend(range(last, max(first - 1, last - GAPS_MAX + len(missing)), -1))
+    return missing[::-1]

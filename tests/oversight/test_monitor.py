@@ -19,6 +19,7 @@ from connectors.oversight.trust_options import read_contracts, read_rule_sets
 from contracts.audit.finding import Doubt
 from contracts.audit.pack import Pack, write_pack
 from contracts.audit.verify import Trust, verify_pack
+from contracts.errors import Code
 from contracts.log import entry
 from contracts.log.fault import Fault
 from contracts.log.note import Kind, VerifierKey
@@ -30,6 +31,8 @@ from tests.oversight.test_pack import backdated_by_a_stolen_key, recommended_wit
 from tests.oversight.world import World
 
 HOUR_S = 3_600
+# Longer than a message may be deferred, and the monitor's grace.
+SETTLED = timedelta(minutes=16)
 OTHER = "B.3/000018/PK.04.00/III/2026"
 
 
@@ -51,7 +54,8 @@ class Watch:
         monitor = Monitor(LogSource(self.place), self.state, believed, read_rule_sets(), now)
         monitor.follow(HOUR_S)
         shown = Shown(monitor)
-        shown.read_packs(self.packs)
+        if shown.read_packs(self.packs):
+            shown.keep_tops()
         shown.watch_deadlines(HOUR_S)
         shown.watch_sequences()
         shown.watch_completeness()
@@ -355,9 +359,73 @@ def test_a_gap_in_a_source_s_sequence_is_seen_once_everything_is_shown(watch: Wa
     watch.publish()
     assert watch.look() == set()
     watch.show(name="second.json")
-    assert Cause.SEQUENCE_GAP in watch.look()
-    alarm = next(alarm for alarm in watch.state.alarms() if alarm.code == Cause.SEQUENCE_GAP)
-    assert alarm.evidence["missing"] == [2]
+    assert Cause.SEQUENCE_GAP not in watch.look()
+    assert Cause.SEQUENCE_GAP in watch.look(SETTLED)
+    assert gaps_alarmed(watch) == [[2]]
+    assert Cause.SEQUENCE_GAP not in watch.look(2 * SETTLED)
+
+
+def gaps_alarmed(watch: Watch) -> list[list[int]]:
+    """Return the missing numbers of each alarm about a gap."""
+    return [alarm.evidence["missing"] for alarm in watch.state.alarms() if alarm.code == Cause.SEQUENCE_GAP]
+
+
+def take_away_then_accept(watch: Watch, code: str, refusal: dict[str, Any] | None = None) -> None:
+    """Lose a message of the bank, with the leaf of a refusal or with nothing, and accept the one behind it."""
+    world = watch.world
+    world.bri.paid(code)
+    if refusal is not None:
+        members = {"code": Code.BILL_CONFLICT, "topic": "from.bri", "participant": "bri"} | refusal
+        place = {"digest": bytes(32), "partition": 0, "offset": len(world.entries), "received_at": world.now}
+        world.append(entry.refused(**members | place))
+    world.accept(world.bri.sign(world.bri.paid(code)))
+    watch.publish()
+    watch.show(name=f"{code}.json")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "explained"),
+    [
+        ({}, True),
+        ({"code": Code.KEY_UNKNOWN, "participant": None}, True),
+        ({"code": Code.SEQUENCE_REUSED}, False),
+        ({"code": Code.TOPIC_WRONG, "topic": "from.mandiri"}, False),
+        ({"topic": "from.ministry", "participant": "ministry"}, False),
+        (None, False),
+    ],
+)
+def test_a_refused_message_is_no_gap_and_one_taken_away_silently_is(
+    watch: Watch, refusal: dict[str, Any] | None, explained: bool
+) -> None:
+    take_away_then_accept(watch, "820260302000098", refusal)
+    for later in (timedelta(), SETTLED):
+        watch.look(later)
+    assert gaps_alarmed(watch) == ([] if explained else [[2]])
+
+
+def test_one_refusal_explains_one_number_and_an_alarm_silences_no_later_one(watch: Watch) -> None:
+    take_away_then_accept(watch, "820260302000096", {})
+    for number, code in enumerate(("820260302000097", "820260302000098"), 1):
+        watch.look(number * SETTLED)
+        take_away_then_accept(watch, code)
+    for number in (3, 4):
+        watch.look(number * SETTLED)
+    assert gaps_alarmed(watch) == [[2, 4], [2, 4, 6]]
+
+
+def test_a_message_that_was_deferred_meanwhile_is_no_gap(watch: Watch) -> None:
+    world = watch.world
+    deferred = world.bri.sign(world.bri.paid("820260302000099"))
+    world.accept(world.bri.sign(world.bri.booked()))
+    watch.publish()
+    watch.show(name="second.json")
+    watch.look()
+    world.accept(deferred)
+    watch.publish()
+    watch.show(name="third.json")
+    for later in (timedelta(minutes=10), SETTLED, 2 * SETTLED):
+        watch.look(later)
+    assert gaps_alarmed(watch) == []
 
 
 def test_a_reversal_that_nobody_shows_is_seen(watch: Watch) -> None:
