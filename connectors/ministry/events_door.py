@@ -89,10 +89,11 @@ class EventsDoor:
             event = translate_row(row)
             # Judged before anything is stored under the key, so that the corrected fact may come under it.
             compose(self._author, event, sequence=SEQUENCE_MAX, recorded=row.at, nonce=NONCE)
-        except Untranslatable as reason:
-            raise fact_unfit(reason.code, reason.detail) from None
-        except Refusal as refusal:
-            raise fact_unfit(str(refusal.code), refusal.detail) from None
+        except (Untranslatable, Refusal) as reason:
+            # Correcting the body would not help under a key that stands for another fact, so that is what is told.
+            if await self._spool.fact_by_key(row.native_key) is not None:
+                raise _reused() from None
+            raise fact_unfit(str(reason.code), reason.detail) from None
         claims = {row.native_key: content_digest(event).hex()}
         failpoint.reach("events.before_put")
         try:

@@ -76,6 +76,29 @@ async def test_key_of_another_fact_is_refused_and_the_first_stands(door: Door) -
     assert (await door.spool.status()).aside == 0
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"payload": FILE | {"kbli": "x"}},
+        {"payload": {}},
+        {"kind": "PINDAH"},
+        # Each amount is one that could be meant, and together they are not: the fault is the whole's, no member's.
+        {"kind": "KODE_BAYAR", "payload": RUPIAH | {"kurs": None}},
+    ],
+)
+async def test_key_of_another_fact_is_told_of_before_what_is_wrong_with_the_new_one(
+    door: Door, changes: dict[str, Any]
+) -> None:
+    unfit = await door.post("K-2", EVENT | changes)
+    assert unfit.status_code == 422
+    assert not unfit.json()["type"].endswith("/idempotency-key-reused")
+    await door.post()
+    answer = await door.post(body=EVENT | changes)
+    assert answer.status_code == 422
+    assert answer.json()["type"].endswith("/idempotency-key-reused")
+    assert await rows_in(door.spool) == ["rest/K-1"]
+
+
 async def test_unfit_fact_can_be_corrected_under_its_key(door: Door) -> None:
     for payload in (FILE | {"kbli": "x"}, FILE | {"jenis": "lama"}, {}):
         answer = await door.post(body=EVENT | {"payload": payload})
