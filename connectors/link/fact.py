@@ -37,11 +37,15 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """A native item that cannot become a message: kept with its reason, so that nothing vanishes silently."""
+    """A native item that cannot become a message: kept with its reason, so that nothing vanishes silently.
+
+    `subject` is what it says that it is about; the spool keeps it only if an envelope could have it.
+    """
 
     native_key: str
     code: str
     detail: str
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ State of a row and who moves it on:
 
 import fcntl
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,8 @@ REBUILDING_NOTE = "link/rebuilding"
 # What a message takes beside its value: its signature, its identity, the indexes.
 BESIDE_VALUE_BYTES = 1_536
 NOT_KNOWN = b""
+# As the envelope spells it.
+_is_subject = re.compile(r"[A-Z0-9./-]{1,64}").fullmatch
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (
@@ -77,7 +80,7 @@ CREATE INDEX IF NOT EXISTS fact_refused ON fact (sequence) WHERE state = 'refuse
 CREATE INDEX IF NOT EXISTS fact_erasable ON fact (settled_at) WHERE value IS NOT NULL AND settled_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS aside (
     number INTEGER PRIMARY KEY, native_key TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL,
-    reported_at REAL, UNIQUE (native_key, code));
+    reported_at REAL, subject TEXT, UNIQUE (native_key, code));
 CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL, at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS stream (
     topic TEXT NOT NULL, partition INTEGER NOT NULL, seq INTEGER NOT NULL, next_offset INTEGER NOT NULL,
@@ -128,6 +131,9 @@ class SpoolFile:
             if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != SYNCHRONOUS_FULL:
                 raise SpoolUnusable("SQLite cannot keep this spool durable here (WAL, FULL): use a local disk.")
             db.executescript(_SCHEMA)
+            if not db.execute("SELECT 1 FROM pragma_table_info('aside') WHERE name = 'subject'").fetchone():
+                # A spool from before things set aside said what they are about.
+                db.execute("ALTER TABLE aside ADD COLUMN subject TEXT")
             db.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (FORMAT, self._author.source))
             if db.execute("SELECT format, source FROM identity").fetchone() != (FORMAT, self._author.source):
                 raise SpoolUnusable("This spool is of another SOURCE_URI or version: use a SPOOL_DIR of its own.")
@@ -215,7 +221,7 @@ class SpoolFile:
             return Put(event_id, "again", sequence=known[0])
         if known is not None:
             detail = "another content stands under the same native key"
-            self._set_aside(Aside(event.native_key, CODE_CONFLICT, detail), now)
+            self._set_aside(Aside(event.native_key, CODE_CONFLICT, detail, event.subject), now)
             return Put(event_id, "conflict", sequence=known[0], code=CODE_CONFLICT, detail=detail)
         if self._bytes_held >= self._bytes_max:
             raise SpoolFull(
@@ -227,7 +233,7 @@ class SpoolFile:
         try:
             value, sha256 = compose(self._author, event, sequence=sequence, recorded=now, nonce=nonce)
         except Refusal as refusal:
-            self._set_aside(Aside(event.native_key, str(refusal.code), refusal.detail), now)
+            self._set_aside(Aside(event.native_key, str(refusal.code), refusal.detail, event.subject), now)
             return Put(event_id, "unfit", code=str(refusal.code), detail=refusal.detail)
         self._db.execute(
             "INSERT INTO fact"
@@ -239,9 +245,11 @@ class SpoolFile:
         return Put(event_id, "new", sequence=sequence)
 
     def _set_aside(self, aside: Aside, now: datetime) -> None:
+        # What is malformed may be anything that somebody typed, a person's name or no text at all: it is not kept.
+        subject = aside.subject if aside.subject is not None and _is_subject(aside.subject) else None
         self._db.execute(
-            "INSERT OR IGNORE INTO aside (native_key, code, detail, at) VALUES (?, ?, ?, ?)",
-            (aside.native_key, aside.code, aside.detail, now.timestamp()),
+            "INSERT OR IGNORE INTO aside (native_key, code, detail, at, subject) VALUES (?, ?, ?, ?, ?)",
+            (aside.native_key, aside.code, aside.detail, now.timestamp(), subject),
         )
 
     def _last_sequence(self) -> int:
@@ -376,7 +384,8 @@ class SpoolFile:
     def unreported(self, limit: int) -> list[Aside]:
         """Return things set aside that the agency has not been told of."""
         rows = self._db.execute(
-            "SELECT native_key, code, detail FROM aside WHERE reported_at IS NULL ORDER BY number LIMIT ?", (limit,)
+            "SELECT native_key, code, detail, subject FROM aside WHERE reported_at IS NULL ORDER BY number LIMIT ?",
+            (limit,),
         )
         return [Aside(*row) for row in rows]
 

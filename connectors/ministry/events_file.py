@@ -142,7 +142,9 @@ def _named(row: NativeRow | Aside, name: str, number: int) -> NativeRow | Aside:
     """Return the row, or what is set aside where it has no key: it is named by its place in the file then."""
     if row.native_key != f"{DOOR}/":
         return row
-    return Aside(f"{DOOR}/{name}:{number}", CODE_KEY_MISSING, f"key must have 1 to {KEY_LENGTH_MAX} characters")
+    subject = row.subject if isinstance(row, Aside) else row.application
+    says = f"key must have 1 to {KEY_LENGTH_MAX} characters"
+    return Aside(f"{DOOR}/{name}:{number}", CODE_KEY_MISSING, says, subject)
 
 
 def _read_ndjson(text: str, name: str) -> Iterator[NativeRow | Aside]:

@@ -39,7 +39,7 @@ def read_record(form: RowForm, record: Record, door: str) -> NativeRow | Aside:
             payload=_payload(form, record),
         )
     except Untranslatable as reason:
-        return Aside(native_key, reason.code, reason.detail)
+        return Aside(native_key, reason.code, reason.detail, _subject(form, record))
 
 
 def _key_of(form: RowForm, record: Record) -> str:
@@ -55,6 +55,14 @@ def _application(form: RowForm, record: Record) -> str | None:
     column = form.columns.application
     value = None if column is None else record[column]
     return None if value in (None, "") else _words(value, "application")
+
+
+def _subject(form: RowForm, record: Record) -> str | None:
+    """Return the application that the row names, if it can be read whatever else cannot."""
+    try:
+        return _application(form, record)
+    except Untranslatable:
+        return None
 
 
 def _words(value: Any, member: str) -> str:

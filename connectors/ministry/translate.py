@@ -45,6 +45,7 @@ _OUTCOME_KINDS = (
 )
 RECEIPT_KIND = "TANDA_TERIMA"
 ROW_REFUSED_KIND = "BARIS_DITOLAK"
+_BILLING_CODE = re.compile(r"[0-9]{15}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 # A register's "zero date" or "never" as the time of a row is no time, and has no place in the calendar in UTC.
 _FIRST_YEAR, _LAST_YEAR = FIRST_YEAR, 9_000
@@ -341,7 +342,7 @@ def translate_rows(rows: Iterable[NativeRow | Aside]) -> tuple[list[NewEvent], l
         try:
             facts.append(translate_row(row))
         except Untranslatable as reason:
-            aside.append(Aside(row.native_key, reason.code, reason.detail))
+            aside.append(Aside(row.native_key, reason.code, reason.detail, row.application))
     return facts, aside
 
 
@@ -376,7 +377,12 @@ def row_refused(aside: Aside) -> OutcomeRow:
     # A second trouble of the same row (its content was changed later) is told beside the first.
     event_id += "-conflict" if aside.code == "conflict" else ""
     payload = {"row": row_of(aside.native_key), "code": aside.code, "detail": aside.detail}
-    return OutcomeRow(event_id, ROW_REFUSED_KIND, None, None, payload)
+    return OutcomeRow(event_id, ROW_REFUSED_KIND, _application_in(aside.subject), None, payload)
+
+
+def _application_in(subject: str | None) -> str | None:
+    """Return an application's number; an explanation of a difference may be about a billing code instead."""
+    return None if subject is None or _BILLING_CODE.fullmatch(subject) else subject
 
 
 def row_of(native_key: str) -> int | str:

@@ -370,6 +370,7 @@ async def test_broken_rows_are_told_and_hold_nothing_up(tmp_path: Path, register
     told = {each["event_id"]: each for each in await ministry.outcomes()}
     assert told.keys() == {f"row-{untranslatable}", f"row-{unfit}"}
     assert {each["kind"] for each in told.values()} == {"BARIS_DITOLAK"}
+    assert {each["application_number"] for each in told.values()} == {APPLICATION}
     assert told[f"row-{unfit}"]["payload"] == {
         "row": unfit,
         "code": "data_invalid",

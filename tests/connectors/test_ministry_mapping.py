@@ -121,7 +121,15 @@ def test_flat_columns_become_the_same_event_as_a_payload() -> None:
 )
 def test_record_that_cannot_be_read_is_set_aside_by_name(changed: dict[str, Any], code: str, detail: str) -> None:
     aside = read_record(read_mapping(FLAT).outbox, RECORD | changed, "outbox")
-    assert aside == Aside(f"outbox/{UUID(int=7)}", code, detail)
+    assert aside == Aside(f"outbox/{UUID(int=7)}", code, detail, APPLICATION)
+
+
+def test_row_set_aside_names_its_application_only_if_it_can_be_read() -> None:
+    assert read_record(read_mapping(FLAT).outbox, RECORD | {"permit_no": 7.5}, "outbox") == Aside(
+        f"outbox/{UUID(int=7)}", "row_value_unknown", "application"
+    )
+    for subject, application in ((APPLICATION, APPLICATION), ("820260302000017", None), (None, None)):
+        assert row_refused(Aside("outbox/17", "data_invalid", "kbli", subject)).application == application
 
 
 def test_record_without_its_key_is_named_by_its_number() -> None:

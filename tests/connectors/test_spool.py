@@ -4,8 +4,10 @@ import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -211,6 +213,26 @@ async def test_things_set_aside_are_kept(tmp_path: Path) -> None:
         await spool.put(aside=[aside, aside])
         assert await spool.unreported(10) == [aside]
         assert (await spool.status()).aside == 1
+
+
+async def test_things_set_aside_say_what_they_are_about_only_if_it_is_well_formed(tmp_path: Path) -> None:
+    async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
+        subjects = ("B.3/17", "taro yamada", "\ud800", "", None)
+        await spool.put(aside=[Aside(f"outbox/{n}", "row_kind_unknown", "kind", one) for n, one in enumerate(subjects)])
+        await spool.put([payment(1, amount="-5")])
+        kept = [aside.subject for aside in await spool.unreported(10)]
+    assert kept == ["B.3/17", None, None, None, None, payment(1).subject]
+
+
+async def test_spool_from_before_things_set_aside_had_a_subject_is_used_on(tmp_path: Path) -> None:
+    async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
+        await spool.put(aside=[Aside("outbox/7", "row_kind_unknown", "kind")])
+    with closing(sqlite3.connect(tmp_path / "spool.sqlite")) as db:
+        db.execute("ALTER TABLE aside DROP COLUMN subject")
+    later = Aside("outbox/8", "row_kind_unknown", "kind", "B.3/17")
+    async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
+        await spool.put(aside=[later])
+        assert await spool.unreported(10) == [Aside("outbox/7", "row_kind_unknown", "kind"), later]
 
 
 async def test_two_connectors_on_one_spool_are_refused(tmp_path: Path) -> None:
