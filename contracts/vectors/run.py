@@ -15,12 +15,17 @@ from typing import Any, Literal
 
 from contracts.admission import FROM_PREFIX, Admitted, Deferred, Refused, admit
 from contracts.errors import Code, Refusal
+from contracts.log import entry as log_entry
+from contracts.log import proof as log_proof
+from contracts.log.fault import Unproven
 from contracts.registry import Registry, check_successor
 from contracts.wire import base64url
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.key import PublicKey
 from contracts.wire.record import Headers, Record
 from contracts.wire.signature import (
+    TYP_RECOMMENDATION,
+    Carried,
     Signature,
     VerifiedRoots,
     check_proof,
@@ -229,7 +234,7 @@ def _judge_sent(
 def _judge_delivered(
     record: Record, registry: Registry, roots: VerifiedRoots, memory: _Memory
 ) -> tuple[Disposition, Code | None]:
-    """Judge what the hub sends, as far as the proof: signature, envelope, typ, and the proof where it is required."""
+    """Judge what the hub sends: signature, envelope, typ, and a recommendation's proof where it is required."""
     try:
         if record.value is None:
             raise Refusal(Code.RECORD_TOMBSTONE)
@@ -238,6 +243,18 @@ def _judge_delivered(
         envelope = read_envelope(record.value)
         check_typ(signature, envelope.type)
         check_proof(signature, carried, registry.proof_required)
+        if registry.proof_required and signature.typ == TYP_RECOMMENDATION:
+            _check_inclusion(carried, envelope, registry)
         return memory.meet(envelope), None
     except Refusal as refusal:
         return "refused", refusal.code
+
+
+def _check_inclusion(carried: Carried, envelope: Envelope, registry: Registry) -> None:
+    """Refuse a recommendation whose proof does not show it in the registry's log; no clock is asked. Raises Refusal."""
+    try:
+        log_proof.check_proof(carried.tlog_proof or b"", log_entry.recommendation_of(envelope), registry.log)
+    except Unproven as error:
+        raise Refusal(Code.PROOF_INVALID, str(error)) from None
+    except ValueError as error:
+        raise Refusal(Code.DATA_INVALID, str(error)) from None

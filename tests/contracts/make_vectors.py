@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from tests.contracts import vector_events, vector_hostile, vector_registries, vector_signatures
+from tests.contracts import vector_events, vector_hostile, vector_proofs, vector_registries, vector_signatures
 from tests.contracts.vector_world import ROOT, Json
 
 VECTORS = Path(__file__).parents[2] / "contracts" / "vectors" / "exchange.json"
@@ -35,6 +35,10 @@ GROUPS = (
     vector_registries.keys,
     vector_registries.successors,
     vector_registries.deliveries,
+    vector_proofs.accepted,
+    vector_proofs.wrong_paths,
+    vector_proofs.wrong_checkpoints,
+    vector_proofs.malformed,
     vector_hostile.forged_signatures,
     vector_hostile.hostile_headers,
     vector_hostile.hostile_protected,

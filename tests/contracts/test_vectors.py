@@ -19,8 +19,6 @@ SIGNATURE = read_vectors((FOLDER / "signature.json").read_bytes())
 EXCHANGE = read_vectors((FOLDER / "exchange.json").read_bytes())
 # What needs a database or a fold to come about; the hub's own tests have it.
 ONLY_IN_THE_HUB = {Code.BILL_CONFLICT, Code.FACTS_LIMIT, Code.DEFERRAL_LIMIT, Code.POISON}
-# The vectors stop at the proof's presence; tests/connectors/test_subscriber.py has its contents.
-ONLY_WITH_A_LOG = {Code.PROOF_INVALID}
 
 
 @pytest.mark.parametrize("vector", SIGNATURE, ids=lambda vector: vector["name"])
@@ -46,7 +44,7 @@ def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
 
 def test_every_code_has_a_vector() -> None:
     covered = {vector["code"] for vector in EXCHANGE}
-    assert {str(code) for code in set(Code) - ONLY_IN_THE_HUB - ONLY_WITH_A_LOG} <= covered
+    assert {str(code) for code in set(Code) - ONLY_IN_THE_HUB} <= covered
 
 
 def test_every_code_that_the_wire_can_raise_has_a_vector() -> None:

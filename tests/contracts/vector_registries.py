@@ -5,6 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 from contracts.wire import base64url
+from tests.contracts import vector_proofs
 from tests.contracts import vector_world as world
 from tests.contracts.vector_signatures import vector
 from tests.contracts.vector_world import DAY, KEYS, NOW, ROOT, Json
@@ -28,7 +29,7 @@ def registries() -> dict[str, str]:
         "base": world.document(),
         "bri-1 revoked": revoked,
         "stranger joined": joined,
-        "proof required": world.document() | {"version": 8, "proof_required": True},
+        "proof required": vector_proofs.registry(),
     }
     return {name: world.signed(document) for name, document in documents.items()}
 
@@ -192,7 +193,6 @@ def deliveries() -> Iterator[Json]:
     content = world.recommendation_value()
     jws = world.recommendation_jws(content)
     plain = [["content-type", world.CONTENT_TYPE], ["jws", jws], ["hub-seq", "1"]]
-    proved = [*plain, ["tlog-proof", "c2sp.org/tlog-proof@v1\n"]]
 
     def got(name: str, registry: str, headers: list[list[str]], code: str | None = None, why: str = "") -> Json:
         record = world.record(
@@ -209,7 +209,6 @@ def deliveries() -> Iterator[Json]:
     yield got(
         "without proof where one is required", "proof required", plain, "proof_missing", "not released, not taken"
     )
-    yield got("with a proof where one is required", "proof required", proved)
     event = [plain[0], ["jws", world.recommendation_jws(content, "tkahub-event+jws")], plain[2]]
     yield got("under the typ of an event", "base", event, "jws_typ_wrong", "swapped")
     batch = world.batch_jws(
