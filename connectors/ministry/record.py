@@ -46,9 +46,14 @@ def _key_of(form: RowForm, record: Record) -> str:
     """Return the fact's own identity; one that has none is named by its number, so that it can be told of."""
     for column in (form.columns.key, form.columns.id):
         value = None if column is None else record[column]
-        if value not in (None, "") and len(str(value)) <= KEY_LENGTH_MAX:
+        if value not in (None, "") and len(str(value)) <= KEY_LENGTH_MAX and _is_text(str(value)):
             return str(value)
     return ""
+
+
+def _is_text(text: str) -> bool:
+    """Whether a text can be stored: JSON can spell half a surrogate pair, which is no character."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _application(form: RowForm, record: Record) -> str | None:

@@ -146,6 +146,22 @@ async def test_rows_that_cannot_be_taken_are_named_beside_the_file(
     assert (await spool.status()).aside == 5
 
 
+async def test_half_a_surrogate_pair_in_a_line_stops_nothing_behind_it(
+    office: Office, spool: Spool, folder: EventsFolder
+) -> None:
+    half = "K\ud800"
+    lines = [line(half), line("K-1") | {"application_number": half}, line("K-2") | {"kind": half}, line("K-3")]
+    office.drop("a.ndjson", ndjson(*lines), 4)
+    assert await folder.scan() == 1
+    assert await rows_in(spool) == ["folder/K-3"]
+    kept = {aside.native_key: (aside.code, aside.subject) for aside in await spool.unreported(10)}
+    assert kept == {
+        "folder/a.ndjson:1": ("row_key_missing", APPLICATION),
+        "folder/K-1": ("json_invalid", None),
+        "folder/K-2": ("row_kind_unknown", APPLICATION),
+    }
+
+
 async def test_same_file_again_changes_nothing_and_keeps_both(
     office: Office, spool: Spool, folder: EventsFolder
 ) -> None:
