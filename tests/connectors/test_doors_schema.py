@@ -20,12 +20,13 @@ from connectors.link.stream_reader import Surroundings
 from connectors.link.subscriber import Subscriber
 from connectors.link.trust import Trust
 from connectors.ministry.events_door import EventsDoor
-from tests.connectors import events_schema, pull_schema, service_schema
+from tests.connectors import bank_door_schema, events_schema, pull_schema, service_schema
 from tests.connectors.exploration import EXAMPLES, explore
 from tests.connectors.immigration_bench import opened
 from tests.connectors.parties import AUTHOR as BANK
 from tests.connectors.parties import HubPeer, World, payment
 from tests.connectors.serving import served
+from tests.connectors.test_bank_explain import OPENED, open_bench
 from tests.connectors.test_ministry import AUTHOR
 from tests.connectors.test_offices import write_offices
 from tests.connectors.visa_system import VisaSystemPeer
@@ -43,6 +44,16 @@ async def test_the_ministrys_events(tmp_path: Path, token: str) -> None:
             calls = await explore(address, events_schema.DOCUMENT, lambda: {"Authorization": f"Bearer {token}"})
         assert calls >= EXAMPLES
         assert ((await spool.status()).last_sequence > 0) == (token == TOKEN)
+
+
+@pytest.mark.parametrize("token", [TOKEN, "other"])
+async def test_a_banks_own_door(tmp_path: Path, token: str) -> None:
+    async with open_bench(tmp_path) as bench:
+        await bench.tell(OPENED)
+        address, document = str(bench.http.base_url), bank_door_schema.DOCUMENT
+        calls = await explore(address, document, lambda: {"Authorization": f"Bearer {token}"})
+        assert calls >= EXAMPLES
+        assert bool(await bench.stored()) == (token == TOKEN)
 
 
 async def test_immigrations_questions(tmp_path: Path) -> None:
