@@ -23,8 +23,8 @@ import psutil
 from aiokafka import AIOKafkaProducer
 from rich.console import Console
 
-from devstack.agencies.scenario import APPLICATIONS_MIN, BANKS, write_day
-from devstack.demonstration import report
+from devstack.agencies.scenario import APPLICATIONS_MIN, BANKS, Day, write_day
+from devstack.demonstration import evidence, report
 from devstack.demonstration.cast import (
     Cast,
     call_cast,
@@ -196,11 +196,21 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
                 say("hub fsck: every case, refolded from the inbox in log order, equals the stored one")
                 await stage.run_hub("log", "publish", str(FOLDER / "log"))
                 say(f"hub log publish: the evidence log stands as files in {_shorten(FOLDER / 'log')}")
+                accounted = await _hold_to_account(stage, day, say)
             books = await stage.read_books()
             report.show_totals(console, due, reported)
             report.show_steps(console, *await report.follow(day, books, watcher, tables))
             report.show_delays(console, report.measure_delays(day, books))
-    return expected | due, seen | reported
+    return expected | due | evidence.EXPECTED, seen | reported | accounted
+
+
+async def _hold_to_account(stage: Stage, day: Day, say: Say) -> dict[str, int]:
+    """Let the oversight body look into the case that is followed on the terminal, and at a forked log."""
+    _, application = report.find_followed(day)
+    accounted = await evidence.hold_to_account(stage, application.number, REPOSITORY)
+    say(f"hub audit export, and the oversight body's verify from its own wheel: {_shorten(FOLDER / 'kpk')}")
+    say("The same pack with one byte changed, and a fork signed with the log's own key, are shown too")
+    return accounted
 
 
 async def _set_stage(stage: Stage, stack: Stack, say: Say) -> None:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from devstack.agencies.bookkeeping import COLUMNS
-from devstack.agencies.scenario import Application, Day
+from devstack.agencies.scenario import Application, Day, Report
+from devstack.demonstration import evidence
 from devstack.demonstration.cast import RECOMMENDATION_TYPES
 from devstack.demonstration.observation import Tables, Watcher
 from devstack.demonstration.reconciliation import TOTAL
@@ -34,6 +35,7 @@ PARTS = (
         "What was refused, and why / ditolak, dan sebabnya",
         ("refused:", "refusal receipts", "duplicates", "equivocations"),
     ),
+    ("What the oversight body found / pemeriksaan lembaga pengawas", ("evidence:",)),
     ("What was killed, and what was left / gangguan dan sisa", ("",)),
 )
 ANSWERS = {
@@ -86,6 +88,11 @@ WORDS = {
     "differences: excess": "money beyond the bill / lebih bayar",
     "differences: reversal_of_nothing": "taken back, and never paid / pembatalan tanpa pembayaran",
     "ministry: rows set aside": "ministry: a row that cannot be translated, reported back / baris ditolak",
+    evidence.INSTALLED: "its tools from their own wheel, without the hub / alat dari wheel sendiri",
+    evidence.PROVEN: "a case's pack verified offline: proven / paket bukti terbukti",
+    evidence.CHANGED: "one byte changed: refused, value_changed / satu bita diubah, ditolak",
+    evidence.FORK_REFUSED: "a fork signed with the log's own key: refused / cabang log ditolak saksi",
+    evidence.FORK_KEPT: "both checkpoints of the fork kept as proof / kedua checkpoint disimpan",
     "payment reports told otherwise": "told otherwise than the books say / berbeda dari pembukuan",
 }
 MARKS = {True: "[green]yes[/]", False: "[bold red]NO[/]"}
@@ -150,6 +157,12 @@ def _is_agreed_sum(key: str, expected: Mapping[str, int], seen: Mapping[str, int
     return key.startswith(TOTAL) and expected.get(key) == seen.get(key)
 
 
+def find_followed(day: Day) -> tuple[Report, Application]:
+    """Return the payment that is made again in the evening, and the application that it is for."""
+    told = next(told for told in day.reports if told.chapter == "evening" and told.channel == "notification")
+    return told, next(made for made in day.applications.values() if made.bill and made.bill.code == told.billing_code)
+
+
 async def follow(
     day: Day, books: Mapping[str, Book], watcher: Watcher, tables: Tables
 ) -> tuple[Application, list[Step], float]:
@@ -157,8 +170,7 @@ async def follow(
 
     The seconds are from that second payment to Immigration: by then nothing disturbs the exchange any more.
     """
-    told = next(told for told in day.reports if told.chapter == "evening" and told.channel == "notification")
-    application = next(made for made in day.applications.values() if made.bill and made.bill.code == told.billing_code)
+    told, application = find_followed(day)
     number, bank = application.number, told.bank
     paid = books[bank].page("told")[told.key]
     steps = [

@@ -14,6 +14,7 @@ from contracts.log.note import VerifierKey
 from contracts.log.tile import ENTRIES, Hashes, new_tiles, read_bundle
 from devstack.agencies.scenario import APPLICATIONS_FOR_ALL, APPLICATIONS_MIN, write_day
 from devstack.demo import REPOSITORY
+from devstack.demonstration.evidence import EXPECTED
 from devstack.demonstration.ledger import count_personal
 
 RUN_LIMIT_S = 280
@@ -47,6 +48,7 @@ def test_a_demo_of_every_kind_sees_what_it_expects_and_leaves_nothing_behind(tmp
         assert expected[f"refused: {code}"] > 0, code
     for outcome in ("partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed"):
         assert expected[f"payment reports: {outcome}"] > 0, outcome
+    assert EXPECTED.items() <= seen.items()
     _check_log(folder)
     assert not [process.pid for process in psutil.process_iter() if _mentions(process, str(folder))]
     assert {"hub-relay.log", "connector-bri.log", "agency-ministry.log", "witness.log"} <= {
