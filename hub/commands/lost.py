@@ -1,7 +1,5 @@
 """lost: what topics deleted before the hub took it in, and that somebody has looked into it."""
 
-import os
-import pwd
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -11,8 +9,10 @@ from hub import losses, trust
 from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
+    Actor,
     AsJson,
     database,
+    name_actor,
     print_fault,
     print_json,
     print_line,
@@ -50,16 +50,15 @@ async def _list(settings: Settings, acknowledged: bool) -> Sequence[Loss]:
 def acknowledge_lost(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that the list shows.")],
     reason: Annotated[str, typer.Option(help="Why; it is written into the evidence log. No personal data.")],
-    actor: Annotated[str | None, typer.Option(help="Who decides this; by default the user that runs this.")] = None,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Say that a lost stretch was looked into, which ends its alarm. The action is a leaf of the evidence log.
 
     Exit code 1 if no such stretch waits to be acknowledged.
     """
-    actor = actor or pwd.getpwuid(os.getuid()).pw_name
     try:
-        wait_for(_acknowledge(read_settings(), name, actor, reason))
+        wait_for(_acknowledge(read_settings(), name, name_actor(actor), reason))
     except losses.NotLost as error:
         print_fault(str(error))
         raise typer.Exit(FOUND_WRONG) from None

@@ -1,7 +1,5 @@
 """quarantine: what was refused, why, whose fault it is, and taking it up again."""
 
-import os
-import pwd
 from typing import Annotated, Any
 
 import typer
@@ -11,8 +9,10 @@ from hub import trust
 from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
+    Actor,
     AsJson,
     database,
+    name_actor,
     print_fault,
     print_json,
     print_line,
@@ -89,16 +89,15 @@ async def _find(settings: Settings, parked_id: int) -> dict[str, Any] | None:
 def resend_parked(
     parked_id: Annotated[int, typer.Argument(metavar="ID", help="The id that the list shows.")],
     reason: Annotated[str, typer.Option(help="Why; it is written into the evidence log. No personal data.")],
-    actor: Annotated[str | None, typer.Option(help="Who decides this; by default the user that runs this.")] = None,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge a refused message again by the registry in force, and take it in if it passes now.
 
     Exit code 1 if it is still refused. The action is a leaf of the evidence log.
     """
-    actor = actor or pwd.getpwuid(os.getuid()).pw_name
     try:
-        taken = wait_for(_resend(read_settings(), parked_id, actor, reason))
+        taken = wait_for(_resend(read_settings(), parked_id, name_actor(actor), reason))
     except (NotParked, StillRefused) as error:
         print_fault(f"It is still refused: {error}." if isinstance(error, StillRefused) else str(error))
         raise typer.Exit(FOUND_WRONG) from None

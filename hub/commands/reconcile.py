@@ -1,7 +1,5 @@
 """reconcile: what banks told, what they booked, what the Ministry billed, day by day, and where that does not agree."""
 
-import os
-import pwd
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -15,8 +13,10 @@ from hub import trust
 from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
+    Actor,
     AsJson,
     database,
+    name_actor,
     print_fault,
     print_json,
     print_line,
@@ -87,16 +87,15 @@ def run_day(
 def close_difference(
     difference_id: Annotated[str, typer.Argument(metavar="ID", help="The difference's id.")],
     reason: Annotated[str, typer.Option(help="Why; bank, Ministry and the evidence log get it. No personal data.")],
-    actor: Annotated[str | None, typer.Option(help="Who decides this; by default the user that runs this.")] = None,
+    actor: Actor = None,
     as_json: AsJson = False,
 ) -> None:
     """Close a difference that is explained or will not be resolved. The action is a leaf of the evidence log.
 
     Exit code 1 if no such difference is open.
     """
-    actor = actor or pwd.getpwuid(os.getuid()).pw_name
     try:
-        wait_for(_close(read_settings(), Closing(difference_id, reason), actor))
+        wait_for(_close(read_settings(), Closing(difference_id, reason), name_actor(actor)))
     except NotOpen as error:
         print_fault(str(error))
         raise typer.Exit(FOUND_WRONG) from None

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pwd
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
@@ -20,11 +22,17 @@ EXIT_CODES = (
     "3 the database or Kafka cannot be reached."
 )
 
+Actor = Annotated[str | None, typer.Option(help="Who decides this; by default the user that runs this.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Result = TypeVar("Result")
 
 _out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def name_actor(actor: str | None) -> str:
+    """Return who decides: the name that was given, or the user that runs this."""
+    return actor or pwd.getpwuid(os.getuid()).pw_name
 
 
 def _plain(value: Any) -> Any:
