@@ -10,6 +10,7 @@ from pathlib import Path
 
 from connectors.oversight.alarm import Alarm
 from connectors.oversight.log_source import LogSource, Unreachable
+from connectors.oversight.memory import add_state
 from connectors.oversight.monitor import Monitor
 from connectors.oversight.monitor_state import MonitorState
 from connectors.oversight.shown import Shown
@@ -34,7 +35,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("log", metavar="LOG", help="the log's address, or the folder that it is published to")
     add_trust(parser)
-    _add_state(parser)
+    add_state(parser)
     parser.add_argument("--packs", type=Path, help="folder with packs of `hub audit export --all`, as they come")
     parser.add_argument("--counts", type=Path, help="folder with the participants' counts (tkahub-count/1)")
     parser.add_argument("--once", action="store_true", help="look once and end, for a timer of your own")
@@ -53,12 +54,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Print each alarm with its evidence as a line of JSON. Exit code 1 if there is one.",
         epilog="Example: python -m connectors.oversight alarms --state monitor.sqlite",
     )
-    _add_state(show)
+    add_state(show)
     show.set_defaults(command=_show_alarms)
-
-
-def _add_state(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", type=Path, required=True, help="file of its memory (SQLite)")
 
 
 def _open_state(file: Path) -> MonitorState:

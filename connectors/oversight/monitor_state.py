@@ -3,11 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from connectors.oversight.alarm import Alarm
+from connectors.oversight.memory import transaction
 from contracts.log.tile import Edge
 
 BUSY_TIMEOUT_S = 10.0
@@ -68,16 +69,9 @@ class MonitorState:
         """Close the file."""
         self._connection.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Write everything or nothing."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        return transaction(self._connection)
 
     def _rows(self, query: str, *parameters: Any) -> list[Any]:
         return self._connection.execute(query, parameters).fetchall()

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+from connectors.oversight.memory import add_state
 from connectors.oversight.witness import Witness
 from connectors.oversight.witness_door import Desk, WitnessServer, utc_now
 from connectors.oversight.witness_state import WitnessState
@@ -45,7 +46,7 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         required=True,
         help="file with a watched log's verifier key; repeatable",
     )
-    _add_state(serve)
+    add_state(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to serve on (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8443, help="port to serve on (default: %(default)s)")
     serve.set_defaults(command=_serve)
@@ -65,17 +66,13 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "that it continues the one before. Exit code 1 if there is a fork.",
         epilog="Example: python -m connectors.oversight witness-evidence --state witness.sqlite",
     )
-    _add_state(show)
+    add_state(show)
     show.set_defaults(command=_show_evidence)
 
 
 def _add_name_and_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="the witness's name, as in kpk.example/witness")
     parser.add_argument("--key", type=Path, required=True, help="file of its private key (PKCS#8 PEM, mode 0600)")
-
-
-def _add_state(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--state", type=Path, required=True, help="file of its memory (SQLite)")
 
 
 def read_private_key(file: Path) -> PrivateKey:

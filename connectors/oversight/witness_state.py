@@ -5,12 +5,12 @@ processes on one file, cannot both build on the same checkpoint.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from connectors.oversight.memory import transaction
 from contracts.log.checkpoint import Checkpoint, read_checkpoint
 from contracts.log.note import Note, read_note
 
@@ -48,16 +48,9 @@ class WitnessState:
         self._connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
         self._connection.executescript(SCHEMA)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Look and store as one step, which is durable when the block has ended."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        return transaction(self._connection)
 
     def newest(self, origin: str) -> Note | None:
         """Return the checkpoint of the log that was cosigned last, with the signatures that it then had."""
