@@ -22,7 +22,7 @@ from connectors.link import failpoint
 from connectors.link.clock import Clock
 from connectors.link.fact import Author
 from connectors.link.fault import ClaimTaken
-from connectors.link.message import compose
+from connectors.link.message import judge
 from connectors.link.problem import (
     METHODS,
     Problem,
@@ -40,9 +40,6 @@ from contracts.wire.instant import write_instant
 
 PATH: Final = "/differences/{difference_id}/explanation"
 BODY_BYTES_MAX: Final = 16 * 1024
-#: What the message is judged with: as long as any that it may get.
-SEQUENCE_MAX: Final = 2**53 - 1
-NONCE: Final = "A" * 22
 
 _MEMBERS = frozenset(("code", "text"))
 _CLAIMS = "explanation/"
@@ -105,7 +102,7 @@ class ExplanationDoor:
             says = "No difference of this id is open at this bank: GET /differences lists those that are."
             raise Problem(HTTPStatus.NOT_FOUND, "difference-unknown", says)
         try:
-            compose(self._author, event, sequence=SEQUENCE_MAX, recorded=now, nonce=NONCE)
+            judge(self._author, event, now)
         except Refusal as refusal:
             raise fact_unfit(str(refusal.code), refusal.detail) from None
         failpoint.reach("explanation.before_put")

@@ -5,12 +5,17 @@ import json
 import uuid
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Final
 
 from connectors.link.fact import NATIVE_KEY_LENGTH_MAX, Author, NewEvent
 from contracts.errors import Code, Refusal
 from contracts.events import read_event
 from contracts.wire.envelope import VALUE_BYTES_MAX, read_envelope, write_envelope
 from contracts.wire.instant import write_instant
+
+#: What a fact is judged with before it has its own: as long as any that it may get.
+SEQUENCE_MAX: Final = 2**53 - 1
+NONCE: Final = "A" * 22
 
 
 def event_id_of(source: str, native_key: str) -> str:
@@ -73,3 +78,8 @@ def compose(author: Author, event: NewEvent, *, sequence: int, recorded: datetim
     envelope = read_envelope(value)
     read_event(envelope.type, envelope.data, envelope.subject)
     return value, envelope.digest
+
+
+def judge(author: Author, event: NewEvent, recorded: datetime) -> None:
+    """Raise Refusal when the hub would refuse the message for its form, whatever sequence and nonce it gets."""
+    compose(author, event, sequence=SEQUENCE_MAX, recorded=recorded, nonce=NONCE)

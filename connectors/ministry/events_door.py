@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, Counter
 from connectors.link import failpoint
 from connectors.link.fact import Author
 from connectors.link.fault import ClaimTaken
-from connectors.link.message import compose, content_digest
+from connectors.link.message import content_digest, judge
 from connectors.link.problem import (
     METHODS,
     Problem,
@@ -41,9 +41,6 @@ from contracts.errors import Refusal
 PATH: Final = "/events"
 DOOR: Final = "rest"
 BODY_BYTES_MAX: Final = 128 * 1024
-#: What the message is judged with: as long as any that it may get.
-SEQUENCE_MAX: Final = 2**53 - 1
-NONCE: Final = "A" * 22
 
 _MEMBERS = frozenset(("at", "kind", "application_number", "payload"))
 _key_of = re.compile(r'"?([A-Za-z0-9._:/-]{1,200})"?').fullmatch
@@ -88,7 +85,7 @@ class EventsDoor:
         try:
             event = translate_row(row)
             # Judged before anything is stored under the key, so that the corrected fact may come under it.
-            compose(self._author, event, sequence=SEQUENCE_MAX, recorded=row.at, nonce=NONCE)
+            judge(self._author, event, row.at)
         except (Untranslatable, Refusal) as reason:
             # Correcting the body would not help under a key that stands for another fact, so that is what is told.
             if await self._spool.fact_by_key(row.native_key) is not None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.connectors.door_answers import PROBLEM, TAKEN
 from tests.contracts.samples import SAMPLES
 
 DIFFERENCE = str(SAMPLES["id.tka.hub.difference.opened.v1"]["difference_id"])
@@ -10,28 +11,6 @@ BILLING_CODE = str(SAMPLES["id.tka.hub.bill.opened.v1"]["billing_code"])
 _OBJECT = {"type": "object"}
 _LIST = {"type": "array", "items": {"type": "object"}}
 _NOT_FOUND = {"type": "object", "required": ["detail"]}
-_PROBLEM = {
-    "description": "RFC 9457",
-    "content": {
-        "application/problem+json": {"schema": {"type": "object", "required": ["type", "title", "status", "detail"]}}
-    },
-}
-_TAKEN = {
-    "description": "the explanation is on disk",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["event_id", "sequence", "repeated"],
-                "properties": {
-                    "event_id": {"type": "string"},
-                    "sequence": {"type": "integer", "minimum": 1},
-                    "repeated": {"type": "boolean"},
-                },
-            }
-        }
-    },
-}
 # Narrow, so that a good explanation is among the calls; test_bank_explain.py tries what else may stand in a body.
 _EXPLANATION = {
     "type": "object",
@@ -76,9 +55,9 @@ DOCUMENT: dict[str, Any] = {
                 "parameters": [_parameter("difference_id", "path", {"enum": [DIFFERENCE, "unknown"]})],
                 "requestBody": {"required": True, "content": {"application/json": {"schema": _EXPLANATION}}},
                 "responses": {
-                    "200": _TAKEN,
-                    "202": _TAKEN,
-                    **{str(status): _PROBLEM for status in (400, 401, 404, 405, 413, 415, 422)},
+                    "200": TAKEN,
+                    "202": TAKEN,
+                    **{str(status): PROBLEM for status in (400, 401, 404, 405, 413, 415, 422)},
                 },
             }
         },

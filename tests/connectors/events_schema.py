@@ -2,31 +2,10 @@
 
 from typing import Any
 
+from tests.connectors.door_answers import PROBLEM, TAKEN
 from tests.connectors.test_ministry import FILE
 from tests.contracts.samples import APPLICATION
 
-_PROBLEM = {
-    "description": "RFC 9457",
-    "content": {
-        "application/problem+json": {"schema": {"type": "object", "required": ["type", "title", "status", "detail"]}}
-    },
-}
-_TAKEN = {
-    "description": "the fact is on disk",
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["event_id", "sequence", "repeated"],
-                "properties": {
-                    "event_id": {"type": "string"},
-                    "sequence": {"type": "integer", "minimum": 1},
-                    "repeated": {"type": "boolean"},
-                },
-            }
-        }
-    },
-}
 # Narrow, so that a good fact is among the calls; what else may stand in a body, test_ministry_events.py tries.
 _EVENT = {
     "type": "object",
@@ -56,9 +35,9 @@ DOCUMENT: dict[str, Any] = {
                 ],
                 "requestBody": {"required": True, "content": {"application/json": {"schema": _EVENT}}},
                 "responses": {
-                    "200": _TAKEN,
-                    "202": _TAKEN,
-                    **{str(status): _PROBLEM for status in (400, 401, 405, 413, 415, 422)},
+                    "200": TAKEN,
+                    "202": TAKEN,
+                    **{str(status): PROBLEM for status in (400, 401, 405, 413, 415, 422)},
                 },
             }
         }

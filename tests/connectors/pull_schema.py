@@ -2,14 +2,9 @@
 
 from typing import Any
 
+from tests.connectors.door_answers import PROBLEM
 from tests.contracts.samples import NUMBER
 
-_PROBLEM = {
-    "description": "RFC 9457",
-    "content": {
-        "application/problem+json": {"schema": {"type": "object", "required": ["type", "title", "status", "detail"]}}
-    },
-}
 _UNREADABLE = {
     "description": "a parameter of no use",
     "content": {"application/json": {"schema": {"type": "object", "required": ["detail"]}}},
@@ -38,7 +33,7 @@ _ANSWER = {
 
 def _answered(schema: dict[str, Any], *problems: int) -> dict[str, Any]:
     found = {"description": "JSON", "content": {"application/json": {"schema": schema}}}
-    return {"200": found, "422": _UNREADABLE} | {str(status): _PROBLEM for status in problems}
+    return {"200": found, "422": _UNREADABLE} | {str(status): PROBLEM for status in problems}
 
 
 def _in_path(name: str, *known: str) -> dict[str, Any]:
