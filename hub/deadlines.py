@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import RetryCallState
 
 from hub import losses, metrics
 from hub.clock import utc_now
@@ -26,7 +26,7 @@ from hub.desk import Desk
 from hub.health import Health
 from hub.reconciler import Reconciler
 from hub.store import assertions, differences, sequences
-from hub.store.election import SESSION_ERRORS, Election
+from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
 from hub.store.log import RegistryChanged
 from hub.store.losses import list_losses
 
@@ -41,7 +41,6 @@ BATCH_MAX = 500
 # A tick ends after so many batches, so that a heap of one kind does not keep the other duties waiting.
 BATCHES_PER_TICK_MAX = 20
 SEQUENCE_STEP_MAX = 50_000
-BACKOFF_S_MAX = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -85,14 +84,7 @@ class Deadlines:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Act until `stop` is set, through every outage of the database."""
-        while not stop.is_set():
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(SESSION_ERRORS),
-                wait=wait_random_exponential(multiplier=0.1, max=BACKOFF_S_MAX),
-                before_sleep=self._report,
-            ):
-                with attempt:
-                    await self._stand(stop)
+        await stand_until(stop, self._stand, SESSION_ERRORS, self._report)
 
     def _report(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -105,7 +97,7 @@ class Deadlines:
         try:
             while not stop.is_set() and not await election.win(GROUP):
                 self._health.clear("deadlines")
-                await _pause(stop)
+                await pause(stop, TICK_S)
             if not stop.is_set():
                 metrics.DEADLINES_LEADING.set(1)
                 log.info("deadlines.leading")
@@ -134,7 +126,7 @@ class Deadlines:
             for duty in duties:
                 await duty.fulfil(loop.time(), self._health)
             self._health.clear("deadlines")
-            await _pause(stop)
+            await pause(stop, TICK_S)
 
     async def _retry(self, now: datetime) -> None:
         for _ in range(BATCHES_PER_TICK_MAX):
@@ -192,12 +184,3 @@ class Deadlines:
     async def _forget_assertions(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:
             await assertions.forget_expired(connection, now)
-
-
-async def _pause(stop: asyncio.Event) -> None:
-    """Wait for the next tick, or for the end."""
-    try:
-        async with asyncio.timeout(TICK_S):
-            await stop.wait()
-    except TimeoutError:
-        return

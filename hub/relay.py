@@ -31,7 +31,7 @@ from hub.health import Health
 from hub.release import Gate, Signer, write_headers
 from hub.store import outbox
 from hub.store.database import Database
-from hub.store.election import SESSION_ERRORS, Election
+from hub.store.election import SESSION_ERRORS, Election, stand_until
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryInForce
 
@@ -456,14 +456,7 @@ class Relay:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set. Raises RelayRefused, KeyNotOurs."""
-        while not stop.is_set():
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(TRANSIENT),
-                wait=wait_random_exponential(multiplier=0.1, max=BACKOFF_S_MAX),
-                before_sleep=self._report,
-            ):
-                with attempt:
-                    await self._stand(stop)
+        await stand_until(stop, self._stand, TRANSIENT, self._report)
 
     def _report(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

@@ -16,7 +16,7 @@ import asyncio
 from dataclasses import dataclass
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import RetryCallState
 
 from contracts.log.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
 from contracts.log.fault import Unproven
@@ -30,7 +30,7 @@ from hub.clock import utc_now
 from hub.health import Health
 from hub.store import outbox, tiles
 from hub.store.database import Database
-from hub.store.election import SESSION_ERRORS, Election
+from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
 from hub.store.tiles import Superseded
 from hub.trust import RegistryInForce
 from hub.witnesses import Witnesses, WitnessUnreachable
@@ -41,7 +41,6 @@ LEAVES_MAX = 10_000
 # A checkpoint is signed at most this often, however busy the log is.
 PAUSE_S = 0.1
 POLL_S = 1.0
-BACKOFF_S_MAX = 10.0
 STANDBY_S = 1.0
 
 TRANSIENT = (*SESSION_ERRORS, WitnessUnreachable)
@@ -94,14 +93,7 @@ class Sequencer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sequence until `stop` is set, through every outage. Raises LogRefused, LeavesMissing, WitnessRefused."""
-        while not stop.is_set():
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(TRANSIENT),
-                wait=wait_random_exponential(multiplier=0.1, max=BACKOFF_S_MAX),
-                before_sleep=self._report,
-            ):
-                with attempt:
-                    await self._stand(stop)
+        await stand_until(stop, self._stand, TRANSIENT, self._report)
 
     def _report(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -117,7 +109,7 @@ class Sequencer:
         try:
             while not stop.is_set() and not await election.win(GROUP):
                 self._health.clear(PART)
-                await _pause(stop, STANDBY_S)
+                await pause(stop, STANDBY_S)
             if not stop.is_set():
                 await election.listen(outbox.CHANNEL, self._wake.set)
                 await self._lead(election, stop)
@@ -228,17 +220,9 @@ class Sequencer:
         self._witnesses.tell()
 
     async def _wait_for_leaves(self, stop: asyncio.Event) -> None:
-        await _pause(stop, PAUSE_S)
+        await pause(stop, PAUSE_S)
         await _first_of(self._wake, stop, POLL_S - PAUSE_S)
         self._wake.clear()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
 
 
 async def _first_of(wake: asyncio.Event, stop: asyncio.Event, timeout_s: float) -> None:

@@ -6,17 +6,20 @@ locks although its socket still lives, and another takes over.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
 import asyncpg
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from hub.store.database import CONNECT_TIMEOUT_S, SESSION_SETTINGS
 
 # The owner asks something at least every second, so ten seconds of silence mean that it is gone.
 IDLE_SESSION_TIMEOUT_MS = 10_000
 COMMAND_TIMEOUT_S = 5.0
+BACKOFF_S_FIRST = 0.1
+BACKOFF_S_MAX = 10.0
 # The first half of a two-part lock id; no other program may use this number in the hub's database.
 MEMBER_LOCK_CLASS = 1_414_217_298
 
@@ -95,3 +98,32 @@ class Election:
             await self._connection.close(timeout=COMMAND_TIMEOUT_S)
         except SESSION_ERRORS:
             self._connection.terminate()
+
+
+async def stand_until(
+    stop: asyncio.Event,
+    stand: Callable[[asyncio.Event], Awaitable[None]],
+    lost: tuple[type[BaseException], ...],
+    report: Callable[[RetryCallState], None],
+) -> None:
+    """Stand for election until `stop` is set: again after an error in `lost`, later each time, which `report` is told.
+
+    Raises what `stand` raises otherwise.
+    """
+    while not stop.is_set():
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(lost),
+            wait=wait_random_exponential(multiplier=BACKOFF_S_FIRST, max=BACKOFF_S_MAX),
+            before_sleep=report,
+        ):
+            with attempt:
+                await stand(stop)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait for so long, or until `stop` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
