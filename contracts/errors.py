@@ -79,6 +79,17 @@ class Code(StrEnum):
     REGISTRY_ROLLBACK = "registry_rollback"
     REGISTRY_HISTORY_LOST = "registry_history_lost"
     REGISTRY_KEY_INVALID = "registry_key_invalid"
+    # What persons sign: root documents, registries and other acts.
+    ACT_MALFORMED = "act_malformed"
+    ACT_SIGNATURE_INVALID = "act_signature_invalid"
+    ACT_OF_OTHER_ENVIRONMENT = "act_of_other_environment"
+    PERSON_UNKNOWN = "person_unknown"
+    PERSON_KEY_INVALID = "person_key_invalid"
+    PERSONS_TOO_FEW = "persons_too_few"
+    ROOT_MALFORMED = "root_malformed"
+    ROOT_NOT_PINNED = "root_not_pinned"
+    ROOT_CHAIN_BROKEN = "root_chain_broken"
+    ROOT_ROLLBACK = "root_rollback"
 
 
 class Refusal(Exception):
@@ -124,6 +135,10 @@ _OPERATOR_EN = "The operator repairs the cause and resends the message from quar
 _OPERATOR_ID = "Operator memperbaiki penyebabnya lalu mengirim ulang pesan dari karantina."
 _REGISTRY_EN = "Fetch the registry again from the exchange; if it stays so, call the operator by telephone."
 _REGISTRY_ID = "Ambil ulang registri dari pertukaran; bila tetap demikian, hubungi operator lewat telepon."
+_ACT_EN = "Propose it anew, and let persons of the root document sign it with keys that are in force."
+_ACT_ID = "Buat usulan baru, lalu minta pejabat dalam dokumen akar menandatanganinya dengan kunci yang berlaku."
+_ROOT_EN = "Compare the root key's thumbprint with the exchange's operator by telephone before anything else."
+_ROOT_ID = "Cocokkan thumbprint kunci akar dengan operator pertukaran lewat telepon sebelum melakukan hal lain."
 
 EXPLANATIONS: dict[Code, Explanation] = {
     Code.RECORD_TOMBSTONE: _sender(
@@ -432,6 +447,66 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "Kunci dalam registri tidak dapat dipakai atau ganda.",
         "Make a new key pair and register it.",
         "Buat pasangan kunci baru dan daftarkan.",
+    ),
+    Code.ACT_MALFORMED: _hub(
+        "What persons signed is not in the form that SPEC.md asks.",
+        "Yang ditandatangani para pejabat tidak sesuai bentuk dalam SPEC.md.",
+        _ACT_EN,
+        _ACT_ID,
+    ),
+    Code.ACT_SIGNATURE_INVALID: _hub(
+        "A signature under what persons signed does not verify, or was made for another kind of act.",
+        "Tanda tangan pejabat tidak cocok, atau dibuat untuk jenis tindakan lain.",
+        _ACT_EN,
+        _ACT_ID,
+    ),
+    Code.ACT_OF_OTHER_ENVIRONMENT: _hub(
+        "What persons signed belongs to another environment of the exchange.",
+        "Yang ditandatangani para pejabat milik lingkungan pertukaran lain.",
+        _ACT_EN,
+        _ACT_ID,
+    ),
+    Code.PERSON_UNKNOWN: _hub(
+        "A signature is by a key of nobody whom the root document names.",
+        "Ada tanda tangan dengan kunci yang tidak tercantum dalam dokumen akar.",
+        _ACT_EN,
+        _ACT_ID,
+    ),
+    Code.PERSON_KEY_INVALID: _hub(
+        "A signature is by a person's key that was not in force: not yet, no longer, or revoked.",
+        "Ada tanda tangan dengan kunci pejabat yang belum, tidak lagi berlaku, atau dicabut.",
+        _ACT_EN,
+        _ACT_ID,
+    ),
+    Code.PERSONS_TOO_FEW: _hub(
+        "Fewer persons signed than must; two keys of one person count once.",
+        "Penandatangan kurang dari yang diwajibkan; dua kunci satu orang dihitung sekali.",
+        "Let another person of the root document sign the same proposal.",
+        "Minta pejabat lain dalam dokumen akar menandatangani usulan yang sama.",
+    ),
+    Code.ROOT_MALFORMED: _hub(
+        "A root document is not what SPEC.md asks.",
+        "Dokumen akar tidak sesuai SPEC.md.",
+        _ROOT_EN,
+        _ROOT_ID,
+    ),
+    Code.ROOT_NOT_PINNED: _hub(
+        "No root document is signed by the pinned root key.",
+        "Tidak ada dokumen akar yang ditandatangani kunci akar yang dipasang.",
+        _ROOT_EN,
+        _ROOT_ID,
+    ),
+    Code.ROOT_CHAIN_BROKEN: _hub(
+        "A root document does not follow the one before it, or that one's key did not sign it.",
+        "Dokumen akar tidak menyambung ke pendahulunya, atau tidak ditandatangani kuncinya.",
+        _ROOT_EN,
+        _ROOT_ID,
+    ),
+    Code.ROOT_ROLLBACK: _hub(
+        "The root documents are older than those in force, or others.",
+        "Dokumen akar lebih lama dari yang berlaku, atau berbeda.",
+        _ROOT_EN,
+        _ROOT_ID,
     ),
 }
 

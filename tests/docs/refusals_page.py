@@ -13,6 +13,7 @@ GROUPS = {
     Code.EQUIVOCATION: "What only the hub can see",
     Code.PROOF_MISSING: "What a recipient sees",
     Code.REGISTRY_MALFORMED: "The registry document",
+    Code.ACT_MALFORMED: "What persons sign",
 }
 FAULTS = {"sender": "sender", "hub": "hub", "nobody": "nobody"}
 
