@@ -218,7 +218,7 @@ async def _set_stage(stage: Stage, stack: Stack, say: Say) -> None:
     agencies = [name for name in stage.names if name.startswith("agency-")]
     stage.start(*agencies)
     await asyncio.gather(_prepare_database(stage), asyncio.to_thread(stack.kafka.wait_until_ready))
-    await stage.run_hub("topics", "apply")
+    await stage.run_hub("kafka", "apply", "--yes")
     say("The database is migrated, the registry signed, the topics made")
     stage.start(*(name for name in stage.names if name not in agencies))
     await stage.wait_ready(*stage.names)

@@ -56,7 +56,7 @@ def prepare(state: Path) -> None:
         subprocess.run([*hub, "participants", "add", str(state / "registry.json"), *root_key], check=True)
         # Written last: it says that all before it was done.
         (state / START_NAME).write_text(write_instant(cast.start))
-    subprocess.run([*hub, "topics", "apply"], check=True)
+    subprocess.run([*hub, "kafka", "apply", "--yes"], check=True)
 
 
 def become_agency(name: str, start_file: Path) -> None:

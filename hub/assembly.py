@@ -18,15 +18,16 @@ import uvloop
 from fastapi import FastAPI
 
 from hub import topics, trust
+from hub.cluster import Cluster, find_cluster
 from hub.deadlines import Deadlines
 from hub.desk import Desk
 from hub.health import Health
 from hub.intake import Intake
 from hub.logs import configure_logs
-from hub.relay import Cluster, Relay
+from hub.relay import Relay
 from hub.release import Signer
 from hub.sequencer import LogSigner, Sequencer
-from hub.settings import Settings, SettingsInvalid
+from hub.settings import Settings
 from hub.store.database import Database
 from hub.trust import RegistryInForce
 from hub.web import log as log_door
@@ -51,7 +52,7 @@ class Part(StrEnum):
     API = "api"
 
 
-WITHOUT_KAFKA = frozenset({Part.API, Part.SEQUENCER})
+WITHOUT_KAFKA = frozenset({Part.API, Part.SEQUENCER, Part.DEADLINES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,7 @@ class Hub:
     @property
     def cluster(self) -> Cluster:
         """Where Kafka is. Raises SettingsInvalid."""
-        if not self.settings.kafka_bootstrap:
-            raise SettingsInvalid("KAFKA_BOOTSTRAP is not set: it names the brokers, as host:port.")
-        return Cluster(self.settings.kafka_bootstrap, self.settings.topic_prefix)
+        return find_cluster(self.settings)
 
 
 Loop = Callable[[asyncio.Event], Awaitable[None]]
@@ -103,7 +102,7 @@ async def _run(parts: frozenset[Part], settings: Settings) -> None:
             await hub.registry.refresh(connection)
         if parts - WITHOUT_KAFKA:
             # Told at once and plainly; once the hub runs, an outage of Kafka is waited out.
-            await topics.describe(hub.cluster.bootstrap, hub.cluster.prefix, ["recommendations"])
+            await topics.describe(hub.cluster, ["recommendations"])
         loops = {part.value: _assemble(part, hub) for part in sorted(parts - {Part.API})}
         await _supervise(loops | _doors(hub, listeners), stop)
 
@@ -143,14 +142,13 @@ def _assemble(part: Part, hub: Hub) -> Loop:
     hub.health.report(part.value, "It is starting.")
     if part is Part.SEQUENCER:
         return _assemble_sequencer(hub)
-    cluster = hub.cluster
     if part is Part.RELAY:
         signer = Signer(trust.read_private_key(settings.hub_key_file, "HUB_KEY_FILE"))
-        return Relay(hub.database, settings.database_url, cluster, hub.registry, signer, hub.health).run
+        return Relay(hub.database, settings.database_url, hub.cluster, hub.registry, signer, hub.health).run
     desk = Desk(hub.database, hub.registry.root)
     if part is Part.DEADLINES:
         return Deadlines(desk, settings.database_url, hub.health).run
-    intake = Intake(desk, cluster.bootstrap, cluster.prefix, hub.health, batch_size=settings.intake_batch_size)
+    intake = Intake(desk, hub.cluster, hub.health, batch_size=settings.intake_batch_size)
     return lambda stop: _until(stop, intake.run())
 
 

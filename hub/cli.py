@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hub.commands import audit, examination, log, lost, quarantine, reconcile, registry, service
+from hub.commands import audit, examination, kafka, log, lost, quarantine, reconcile, registry, service
 from hub.commands.terminal import EXIT_CODES, print_fault
 
 app = typer.Typer(
@@ -14,19 +14,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help=f"The exchange's hub. Settings come from the environment: docs/reference/settings.md.\n\n{EXIT_CODES}",
-    epilog="Example: hub migrate && hub participants add first.json --root-key root.pem && hub topics apply && hub run",
+    epilog="Example: hub migrate && hub participants add first.json --root-key root.pem && hub kafka apply && hub run",
 )
 app.add_typer(service.app)
 app.add_typer(examination.app)
 app.add_typer(examination.case_app, name="case")
 app.add_typer(audit.app, name="audit")
+app.add_typer(kafka.app, name="kafka")
 app.add_typer(log.app, name="log")
 app.add_typer(lost.app, name="lost")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(registry.participants_app, name="participants")
 app.add_typer(registry.keys_app, name="keys")
-app.add_typer(registry.topics_app, name="topics")
 app.add_typer(examination.vectors_app, name="vectors")
 
 

@@ -23,17 +23,19 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from contracts.wire.record import Record
 from hub import failpoint, metrics, topics
+from hub.administration import KafkaForbidden, KafkaUnreachable
 from hub.clock import Clock, utc_now
+from hub.cluster import Cluster
 from hub.desk import Batch, Desk, Taken, describe_bug
 from hub.health import Health
 from hub.intake_records import read_leniently
 from hub.store import database, positions
 from hub.store.log import RegistryChanged
 from hub.store.positions import Superseded
-from hub.topics import KafkaUnreachable, Topic, TopicChanged
+from hub.topics import Topic, TopicChanged
+from hub.transport import INPUT_PREFIX, INTAKE_GROUP
 from hub.trust import RegistryAbsent
 
-GROUP: Final = "hub-intake"
 PART: Final = "intake"
 POLL_MS = 500
 BATCHES_PER_POLL = 2
@@ -57,7 +59,7 @@ BACKOFF_S_MAX = 10.0
 BACKOFF_S_FIRST = 0.05
 LOG_APPEND_TIME = 1
 
-TRANSIENT = (*database.TRANSIENT, KafkaError, KafkaUnreachable, RegistryAbsent)
+TRANSIENT = (*database.TRANSIENT, KafkaError, KafkaUnreachable, KafkaForbidden, RegistryAbsent)
 
 log = structlog.get_logger(__name__)
 
@@ -72,17 +74,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     def __init__(
         self,
         desk: Desk,
-        bootstrap: str,
-        prefix: str,
+        cluster: Cluster,
         health: Health,
         *,
         batch_size: int = 500,
         clock: Clock = utc_now,
     ) -> None:
         self._desk = desk
-        self._bootstrap = bootstrap
-        self._prefix = prefix
-        self.group = prefix + GROUP
+        self._cluster = cluster
+        self._prefix = cluster.prefix
+        self.group = cluster.prefix + INTAKE_GROUP
         self._health = health
         self._batch_size = batch_size
         self._clock = clock
@@ -109,7 +110,11 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     def _note_outage(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
-        problem = str(error) if isinstance(error, KafkaUnreachable | RegistryAbsent) else type(error).__name__
+        problem = (
+            str(error)
+            if isinstance(error, KafkaUnreachable | KafkaForbidden | RegistryAbsent)
+            else type(error).__name__
+        )
         if self._health.report(PART, f"The intake waits and tries again: {problem}"):
             log.warning("intake_waits", error=type(error).__name__, attempt=state.attempt_number)
 
@@ -119,8 +124,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         await self._find_topics()
         read_leniently()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            client_id=GROUP,
+            **self._cluster.options,
+            client_id=INTAKE_GROUP,
             group_id=self.group,
             isolation_level="read_committed",
             auto_offset_reset="none",
@@ -158,8 +163,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def _find_topics(self) -> None:
         """Look up the input topics of the registry in force. Raises TopicChanged if one is not what it was."""
         registry = (await self._desk.judgement()).registry
-        wanted = {name: count for name, count in registry.topics.items() if name.startswith(topics.INPUT_PREFIX)}
-        found = await topics.describe(self._bootstrap, self._prefix, sorted(wanted))
+        wanted = {name: count for name, count in registry.topics.items() if name.startswith(INPUT_PREFIX)}
+        found = await topics.describe(self._cluster, sorted(wanted))
         topics.check_partitions(found, wanted)
         async with self._desk.database.connection() as connection:
             for topic in found.values():
@@ -169,7 +174,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                 topics.check_identity(found[name], [topic.id])
         missing = sorted(wanted.keys() - found.keys())
         if missing:
-            self._health.report(PART, f"These topics do not exist, run `hub topics apply`: {', '.join(missing)}")
+            self._health.report(PART, f"These topics do not exist, run `hub kafka apply`: {', '.join(missing)}")
             log.warning("intake_topics_missing", topics=missing)
         else:
             self._health.clear(PART)
@@ -255,7 +260,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Now and then, see whether the registry and the topics are still the same, and tell lag tools where we are."""
         if self._is_time("registry", REGISTRY_CHECK_S):
             registry = (await self._desk.judgement()).registry
-            wanted = {name for name in registry.topics if name.startswith(topics.INPUT_PREFIX)}
+            wanted = {name for name in registry.topics if name.startswith(INPUT_PREFIX)}
             if wanted != self._topics.keys() or self._is_time("topics", TOPICS_CHECK_S):
                 before = self._topics.keys()
                 await self._find_topics()

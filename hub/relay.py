@@ -27,20 +27,21 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from contracts.registry import Registry
 from hub import failpoint, metrics
+from hub.cluster import Cluster
 from hub.health import Health
 from hub.release import Gate, Signer, write_headers
 from hub.store import outbox
 from hub.store.database import Database
 from hub.store.election import SESSION_ERRORS, Election, stand_until
 from hub.store.outbox import OutboxRow
+from hub.transport import RELAY_GROUP as GROUP
+from hub.transport import is_output, name_transactional_id
 from hub.trust import RegistryInForce
 
 if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
 
 Result = TypeVar("Result")
-
-GROUP = "hub-relay"
 
 ROWS_MAX = 500
 # Stays below the broker's usual message.max.bytes (1 MiB) even if nothing compresses.
@@ -74,18 +75,6 @@ class TopicMissing(KafkaError):  # type: ignore[misc]  # aiokafka has no type hi
 
 class RelayStalled(KafkaError):  # type: ignore[misc]  # aiokafka has no type hints.
     """Kafka did not answer within the watchdog's time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Where Kafka is, and the prefix of everything that this deployment names there."""
-
-    bootstrap: str
-    prefix: str
-
-    def physical(self, topic: str) -> str:
-        """Return the name that Kafka knows the logical `topic` by."""
-        return self.prefix + topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +224,9 @@ class TopicRelay:
         """Give a started producer, which fences all earlier ones of this topic. Raises RelayStalled."""
         physical = self._cluster.physical(self.topic)
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._cluster.bootstrap,
+            **self._cluster.options,
             client_id=f"{physical}-relay",
-            transactional_id=f"{physical}-relay",
+            transactional_id=name_transactional_id(physical),
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             metadata_max_age_ms=METADATA_MAX_AGE_MS,
@@ -259,7 +248,7 @@ class TopicRelay:
         wanted = self._signer.registry.topics[self.topic]
         offsets, found = await self._discarded.finish(self._fetch_offsets(wanted))
         if found < wanted:
-            raise TopicMissing(f"Topic {self.topic} has {found} of its {wanted} partitions: run `hub topics apply`.")
+            raise TopicMissing(f"Topic {self.topic} has {found} of its {wanted} partitions: run `hub kafka apply`.")
         async with self._database.connection() as connection:
             noted = await outbox.read_positions(connection, self.topic)
             heads = await outbox.read_heads(connection)
@@ -290,7 +279,7 @@ class TopicRelay:
         """Return the group's positions by partition, and how many partitions the topic has (0: it does not exist)."""
         physical = self._cluster.physical(self.topic)
         admin = AIOKafkaAdminClient(
-            bootstrap_servers=self._cluster.bootstrap,
+            **self._cluster.options,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             client_id=f"{physical}-relay",
         )
@@ -557,4 +546,4 @@ def _end_of(task: "asyncio.Task[None]") -> NoReturn:
 
 def output_topics(registry: Registry) -> list[str]:
     """Return the logical topics that only the hub writes."""
-    return sorted(topic for topic in registry.topics if topic == "recommendations" or topic.startswith("to."))
+    return sorted(topic for topic in registry.topics if is_output(topic))

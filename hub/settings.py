@@ -1,6 +1,7 @@
 """The hub's settings. This is the only module of the hub that reads the environment."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,7 +20,20 @@ class Settings(BaseSettings):
         min_length=1, description="The hub's PostgreSQL database, as postgresql://user:password@host:port/name."
     )
     kafka_bootstrap: str = Field(
-        default="", description="The brokers, as host:port, separated by commas. Every part but the API needs it."
+        default="", description="The brokers, as host:port, separated by commas. Intake and relay need it."
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL"] = Field(
+        default="PLAINTEXT", description="`SSL` in service: both sides show a certificate. `PLAINTEXT` is for trials."
+    )
+    kafka_ssl_ca_file: Path | None = Field(
+        default=None, description="The certificates (PEM) of the authorities that sign for the brokers."
+    )
+    kafka_ssl_certificate_file: Path | None = Field(
+        default=None,
+        description="This process's certificate (PEM). Its common name is what Kafka's rights are granted to.",
+    )
+    kafka_ssl_key_file: Path | None = Field(
+        default=None, description="The private key of that certificate (PEM, mode 0600)."
     )
     topic_prefix: str = Field(
         default="", description="What stands before every topic's name on the cluster. Never part of what is signed."

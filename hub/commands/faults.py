@@ -6,6 +6,7 @@ import asyncpg
 
 from contracts.errors import EXPLANATIONS, RegistryError
 from contracts.rules.rulebook import RuleSetError
+from hub.administration import KafkaForbidden, KafkaUnreachable
 from hub.commands.terminal import FOUND_WRONG, UNREACHABLE, WRONG_USE
 from hub.intake import IntakeFailed
 from hub.publication import FolderContradicts, NothingToPublish
@@ -16,11 +17,19 @@ from hub.sequencer import LogRefused
 from hub.settings import SettingsInvalid
 from hub.store.schema import SchemaOutdated
 from hub.store.tiles import LeavesMissing
-from hub.topics import KafkaUnreachable, TopicChanged
+from hub.topics import TopicChanged
 from hub.trust import RegistryAbsent
 from hub.witnesses import WitnessRefused
 
-WRONG_SETTINGS = (SettingsInvalid, SchemaOutdated, RegistryAbsent, ChangeInvalid, KeyNotOurs, RuleSetError)
+WRONG_SETTINGS = (
+    SettingsInvalid,
+    SchemaOutdated,
+    RegistryAbsent,
+    ChangeInvalid,
+    KeyNotOurs,
+    RuleSetError,
+    KafkaForbidden,
+)
 WRONG_STATE = (
     RelayRefused,
     LogRefused,

@@ -1,9 +1,9 @@
-"""participants, keys and topics: who takes part, with which keys, over which topics."""
+"""participants and keys: who takes part, with which keys."""
 
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -22,7 +22,6 @@ PUBLIC_SUFFIX = ".pub.json"
 
 participants_app = typer.Typer(no_args_is_help=True, help="Show and change the signed registry.")
 keys_app = typer.Typer(no_args_is_help=True, help="Make keys.")
-topics_app = typer.Typer(no_args_is_help=True, help="Create Kafka topics.")
 
 RootKey = Annotated[Path, typer.Option("--root-key", help="The offline root key: PKCS#8 PEM, mode 0600.")]
 
@@ -140,25 +139,3 @@ def _write_new(path: Path, content: bytes, mode: int) -> None:
         raise SettingsInvalid(f"{path} exists already, and a key is never overwritten.") from None
     except OSError as error:
         raise SettingsInvalid(f"{path} cannot be written: {error.strerror}.") from None
-
-
-@topics_app.command("apply", epilog="Example: hub topics apply")
-def apply_topics(as_json: AsJson = False) -> None:
-    """Create the topics of the registry that do not exist yet, with the exchange's settings. Safe to repeat."""
-    settings = read_settings()
-    if not settings.kafka_bootstrap:
-        raise SettingsInvalid("KAFKA_BOOTSTRAP is not set: it names the brokers, as host:port.")
-    with working("Creating topics"):
-        created, wanted = wait_for(_create_topics(settings))
-    if as_json:
-        print_json({"created": created, "topics": wanted})
-    else:
-        print_line(f"Created {len(created)} of {len(wanted)} topics; the others were there.")
-
-
-async def _create_topics(settings: Settings) -> tuple[list[str], dict[str, Any]]:
-    # Imported late, since Kafka's administration client takes long to load and no other command here needs it.
-    from hub import topics
-
-    wanted = dict((await _read_registry(settings)).topics)
-    return await topics.create(settings.kafka_bootstrap, settings.topic_prefix, wanted), wanted

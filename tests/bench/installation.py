@@ -20,11 +20,13 @@ from contracts.wire.key import PrivateKey
 from devstack.ports import LOCALHOST, find_free_ports
 from devstack.processes import Child
 from devstack.stack import Stack
-from hub import registration, topics
+from hub import registration
+from hub.cluster import Cluster
 from hub.store.database import Database
 from hub.store.schema import migrate
 from tests.bench.meter import Meter
 from tests.bench.traffic import Message, Traffic
+from tests.hub.brokers import create_topics
 
 if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
@@ -135,7 +137,7 @@ async def install(stack: Stack, traffic: Traffic, name: str, intakes: int = 1) -
     now = datetime.now(UTC)
     edit = registration.add_participants(traffic.describe(hub_key), now)
     applied = await registration.apply(database, edit, root, root.public, now)
-    await topics.create(stack.kafka.bootstrap, prefix, applied.registry.topics)
+    await create_topics(Cluster(stack.kafka.bootstrap, prefix), applied.registry.topics)
     producer = AIOKafkaProducer(
         bootstrap_servers=stack.kafka.bootstrap, enable_idempotence=True, max_batch_size=BATCH_BYTES
     )

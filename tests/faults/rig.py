@@ -28,11 +28,13 @@ from devstack.demonstration.cast import Cast, Services, call_cast, hub_environme
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from devstack.processes import Child, Children
-from hub import registration, topics
+from hub import registration
+from hub.cluster import Cluster
 from hub.store.database import Database
 from hub.store.schema import migrate
 from tests.faults.armed import write_order
 from tests.faults.background import NotReached, wait_until
+from tests.hub.brokers import create_topics
 
 REPOSITORY = Path(__file__).parents[2]
 REGISTER_SCHEMA = REPOSITORY / "devstack" / "agencies" / "register.sql"
@@ -222,7 +224,7 @@ class Rig:
         given = json.loads((self.cast.folder / "registry.json").read_text())
         await self.change_registry(given)
         wanted = given["settings"]["topics"]
-        await topics.create(services.bootstrap, services.topic_prefix, wanted)
+        await create_topics(Cluster(services.bootstrap, services.topic_prefix), wanted)
 
     async def change_registry(self, given: object) -> None:
         """Put the next version of the registry in force, with what is given in it."""

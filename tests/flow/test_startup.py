@@ -19,7 +19,7 @@ FOUND_WRONG, WRONG_USE, UNREACHABLE = 1, 2, 3
 END_LIMIT_S = 60.0
 SENTENCE_CHARACTERS_MAX = 500
 PARTS = ("intake", "relay", "deadlines", "api")
-COMMANDS = (*((part,) for part in PARTS), ("fsck",), ("topics", "apply"), ("quarantine", "list"))
+COMMANDS = (*((part,) for part in PARTS), ("fsck",), ("kafka", "apply"), ("quarantine", "list"))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_database_that_does_not_answer(command: tuple[str, ...], rig: Rig) -> No
     assert "database" in read_sentence(run_hub(rig, *command, DATABASE_URL=dsn), UNREACHABLE)
 
 
-@pytest.mark.parametrize("command", [("intake",), ("relay",), ("topics", "apply")], ids=" ".join)
+@pytest.mark.parametrize("command", [("intake",), ("relay",), ("kafka", "apply")], ids=" ".join)
 def test_broker_that_does_not_answer(command: tuple[str, ...], rig: Rig) -> None:
     assert "Kafka" in read_sentence(run_hub(rig, *command, KAFKA_BOOTSTRAP=closed_address()), UNREACHABLE)
 

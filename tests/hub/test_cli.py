@@ -33,7 +33,7 @@ FULL_HELP = [
     ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
     ["lost", "list"], ["lost", "acknowledge"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
-    ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["topics", "apply"], ["vectors", "run"],
+    ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["kafka", "apply"], ["vectors", "run"],
 ]  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def installed(operator: Operator, bank: Bank) -> Operator:
     write_first(operator.folder, bank)
     assert operator.hub("migrate").code == 0
     assert operator.hub("participants", "add", "first.json", "--root-key", "root.pem").code == 0
-    assert operator.hub("topics", "apply").code == 0
+    assert operator.hub("kafka", "apply", "--yes").code == 0
     return operator
 
 
@@ -191,7 +191,7 @@ def test_from_an_empty_database_to_a_registry(installed: Operator, bank: Bank) -
     listed = installed.hub("participants", "list", "--json").json
     assert [party["id"] for party in listed["participants"]] == ["hub", "bri"]
     assert bank.key.kid in installed.hub("participants", "list").out
-    assert installed.hub("topics", "apply", "--json").json["created"] == []
+    assert installed.hub("kafka", "apply", "--dry-run", "--json").json["steps"] == []
     revoked = installed.hub("participants", "revoke-key", bank.key.kid, "--root-key", "root.pem", "--json")
     assert (revoked.code, revoked.json["version"], revoked.json["leaves"]) == (0, 2, 2)
     assert "revoked" in installed.hub("participants", "list").out

@@ -7,7 +7,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 
-from hub import topics
+from hub import transport
+from hub.cluster import Cluster
+from tests.hub.brokers import create_topics
 
 PATIENCE_S = 40.0
 TOPIC = "from.bri"
@@ -48,7 +50,7 @@ async def read_all(bootstrap: str, topic: str) -> list[bytes | None]:
 
 
 async def test_what_inflates_past_the_limit_is_refused_by_the_broker(kafka: str, topic_prefix: str) -> None:
-    await topics.create(kafka, topic_prefix, {TOPIC: 1})
+    await create_topics(Cluster(kafka, topic_prefix), {TOPIC: 1})
     with pytest.raises(MessageSizeTooLargeError):
         await asyncio.to_thread(publish, kafka, topic_prefix + TOPIC, [bytes(32_000_000)])
     honest = [b"%d" % number * 1_000 for number in range(100)]
@@ -59,14 +61,14 @@ async def test_what_inflates_past_the_limit_is_refused_by_the_broker(kafka: str,
 async def test_without_that_setting_a_small_batch_comes_out_enormous(
     kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = topics.write_settings
+    settings = transport.write_settings
     as_sent = {"compression.type": "producer"}
-    monkeypatch.setattr(topics, "write_settings", lambda topic, replicas: settings(topic, replicas) | as_sent)
-    await topics.create(kafka, topic_prefix, {TOPIC: 1})
+    monkeypatch.setattr(transport, "write_settings", lambda topic, replicas: settings(topic, replicas) | as_sent)
+    await create_topics(Cluster(kafka, topic_prefix), {TOPIC: 1})
     await asyncio.to_thread(publish, kafka, topic_prefix + TOPIC, [bytes(32_000_000)])
     assert await read_all(kafka, topic_prefix + TOPIC) == [bytes(32_000_000)]
 
 
 def test_the_hubs_own_topics_stay_as_they_are_written() -> None:
     for topic in ("to.bri", "recommendations"):
-        assert topics.write_settings(topic, 1)["compression.type"] == "producer"
+        assert transport.write_settings(topic, 1)["compression.type"] == "producer"

@@ -15,10 +15,12 @@ from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixe
 
 from contracts.wire.record import Record
 from hub import desk, failpoint, fsck, step, topics
+from hub.cluster import Cluster
 from hub.health import Health
 from hub.intake import Intake, IntakeFailed
 from hub.step import Case, Step
 from hub.topics import TopicChanged
+from tests.hub.brokers import create_topics
 from tests.hub.exchange import HEARD, Exchange
 
 PATIENCE_S = 40.0
@@ -31,6 +33,7 @@ class Stage:
         self.exchange = exchange
         self.bootstrap = bootstrap
         self.prefix = prefix
+        self.cluster = Cluster(bootstrap, prefix)
         self.health = Health()
 
     async def publish(self, records: Sequence[Record], partition: int = 0) -> None:
@@ -46,7 +49,7 @@ class Stage:
             await producer.stop()
 
     def intake(self, group: str | None = None, **others: Any) -> Intake:
-        intake = Intake(self.exchange.desk, self.bootstrap, self.prefix, self.health, **others)
+        intake = Intake(self.exchange.desk, self.cluster, self.health, **others)
         if group is not None:
             intake.group = self.prefix + group
         return intake
@@ -92,7 +95,7 @@ class Stage:
 async def stage(database: str, kafka: str, topic_prefix: str) -> AsyncIterator[Stage]:
     exchange = await Exchange.open(database, partitions=2)
     names = {f"from.{name}": 2 for name in HEARD}
-    await topics.create(kafka, topic_prefix, names)
+    await create_topics(Cluster(kafka, topic_prefix), names)
     opened = Stage(exchange, kafka, topic_prefix)
     yield opened
     assert await fsck.check(exchange.database) == []
@@ -262,10 +265,10 @@ async def test_a_topic_that_was_made_anew_stops_the_intake(stage: Stage) -> None
     await asyncio.to_thread(administrate, stage, lambda client: client.delete_topics([name]))
 
     async def gone() -> bool:
-        return "from.ministry" not in await topics.describe(stage.bootstrap, stage.prefix, ["from.ministry"])
+        return "from.ministry" not in await topics.describe(stage.cluster, ["from.ministry"])
 
     await stage.wait(gone)
-    await topics.create(stage.bootstrap, stage.prefix, {"from.ministry": 2})
+    await create_topics(stage.cluster, {"from.ministry": 2})
     with pytest.raises(TopicChanged, match="deleted and created anew"):
         await stage.intake().run()
 
@@ -301,14 +304,14 @@ async def test_a_new_participant_is_heard_without_a_restart(stage: Stage) -> Non
         await stage.taken(4, tasks)
         party = {"id": "kpk", "kind": "oversight", "publishes": ["id.tka.bank.payment.received.v1"]}
         await stage.exchange.register([party])
-        await topics.create(stage.bootstrap, stage.prefix, {"from.kpk": 1})
+        await create_topics(stage.cluster, {"from.kpk": 1})
         await stage.publish([stage.exchange.bri.sign(stage.exchange.bri.paid(), topic="from.kpk")])
         await stage.taken(5, tasks)
     assert (await stage.exchange.row("SELECT code FROM quarantine"))["code"] == "topic_wrong"
 
 
 async def test_an_unreachable_kafka_is_waited_for(stage: Stage) -> None:
-    stage.bootstrap = "127.0.0.1:1"
+    stage.cluster = Cluster("127.0.0.1:1", stage.prefix)
 
     async def reported() -> bool:
         return "intake" in stage.health.problems()

@@ -11,13 +11,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from contracts.wire.signature import VerifiedRoots, verify_signature
-from hub import release, topics
+from hub import release
+from hub.cluster import Cluster
 from hub.health import Health
-from hub.relay import Cluster, Relay, RelayRefused, check_position
+from hub.relay import Relay, RelayRefused, check_position
 from hub.release import KeyNotOurs, Signer
 from hub.store import outbox, schema
 from hub.store.database import Database
 from hub.trust import RegistryInForce
+from tests.hub.brokers import create_topics
 from tests.hub.world import World, fill_inbox, fill_outbox
 
 pytestmark = pytest.mark.anyio
@@ -104,7 +106,7 @@ async def bench(database: str, kafka: str, topic_prefix: str) -> AsyncIterator[B
     opened = await Database.open(database)
     world = World()
     await world.put_in_force(opened)
-    await topics.create(kafka, topic_prefix, world.topics)
+    await create_topics(Cluster(kafka, topic_prefix), world.topics)
     yield Bench(database, opened, Cluster(kafka, topic_prefix), world)
     await opened.close()
 
@@ -277,9 +279,9 @@ async def test_a_missing_topic_is_waited_for_and_named(bench: Bench) -> None:
     document = bench.world.document(version=2, topics=bench.world.topics | {"to.kpk": 1})
     await bench.world.put_in_force(bench.database, document)
     async with running(bench.relay(health)):
-        await until(lambda: _says(health, "Topic to.kpk has 0 of its 1 partitions: run `hub topics apply`"))
+        await until(lambda: _says(health, "Topic to.kpk has 0 of its 1 partitions: run `hub kafka apply`"))
         await fill_outbox(bench.dsn, "to.kpk", 0, 1)
-        await topics.create(bench.cluster.bootstrap, bench.cluster.prefix, document["topics"])
+        await create_topics(bench.cluster, document["topics"])
         await bench.reach("to.kpk", 1)
 
 

@@ -12,14 +12,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from contracts.log.checkpoint import Policy
 from contracts.log.proof import check_proof, read_proof
 from contracts.registry import Registry
-from hub import release, topics
+from hub import release
 from hub.clock import utc_now
+from hub.cluster import Cluster
 from hub.health import Health
-from hub.relay import Cluster, Relay
+from hub.relay import Relay
 from hub.release import Gate, Signer, find_witness_overdue, prove_rows
 from hub.store import outbox
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryInForce
+from tests.hub.brokers import create_topics
 from tests.hub.log_bench import Bench, document_with_log, open_bench, running, until
 from tests.hub.world import fill_outbox
 
@@ -160,8 +162,8 @@ async def test_the_archive_gives_the_proof_whether_it_is_required_or_not(bench: 
 
 
 async def test_the_relay_sends_each_recommendation_with_its_proof(bench: Bench, kafka: str, topic_prefix: str) -> None:
-    await topics.create(kafka, topic_prefix, bench.world.topics)
     cluster, health = Cluster(kafka, topic_prefix), Health()
+    await create_topics(cluster, bench.world.topics)
     in_force = RegistryInForce(bench.world.root.public)
     relay = Relay(bench.database, bench.dsn, cluster, in_force, Signer(bench.world.hub), health)
     stop = asyncio.Event()
