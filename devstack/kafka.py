@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from devstack import jars
+from devstack.certificates import Authority, Credentials
 from devstack.choice import Choice, choose
 from devstack.ports import LOCALHOST, find_free_ports
 from devstack.processes import Child, StackError
@@ -36,6 +37,9 @@ OFFSETS_RETENTION_MINUTES = 10 * 365 * 24 * 60
 BROKER_SESSION_TIMEOUT_MS = 6_000
 BROKER_HEARTBEAT_MS = 1_000
 CLEANER_BUFFER_BYTES = 16 * 1024 * 1024
+# What the certificates of the brokers and of whoever administers them are made out to. No participant's id has a dot.
+BROKER_NAME = "hub.broker"
+ADMINISTRATION_NAME = "hub.admin"
 SHORT_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 # For a broker that works for many minutes, as in service: then the optimising compiler gives back what it takes.
 LONG_JVM = ("-XX:+UseSerialGC", "-Xshare:auto")
@@ -93,6 +97,19 @@ class Kafka:
     prefix: str
     brokers: list[Broker] = field(default_factory=list)
     container: Any = None
+    authority: Authority | None = None
+
+    def certify(self, name: str) -> Credentials | None:
+        """Return a client's credentials; None where clients need none."""
+        return None if self.authority is None else self.authority.certify(name)
+
+    def options(self, name: str = ADMINISTRATION_NAME) -> dict[str, Any]:
+        """Return how to connect as `name`, for aiokafka and kafka-python alike."""
+        credentials = self.certify(name)
+        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap.split(",")}
+        if credentials is not None:
+            options |= {"security_protocol": "SSL", "ssl_context": credentials.open_context()}
+        return options
 
     def create_topics(self, partitions: Mapping[str, int], **settings: str) -> None:
         """Create topics by physical name, with LogAppendTime; `settings` use `_` for `.`. Waits until all lead."""
@@ -121,7 +138,7 @@ class Kafka:
     @contextmanager
     def admin(self) -> Iterator[KafkaAdminClient]:
         """Give an administration client for one block."""
-        client = KafkaAdminClient(bootstrap_servers=self.bootstrap.split(","), request_timeout_ms=REQUEST_TIMEOUT_MS)
+        client = KafkaAdminClient(**self.options(), request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             yield client
         finally:
@@ -181,13 +198,15 @@ def start_kafka(
     brokers: int = 1,
     settings: Mapping[str, str] | None = None,
     jvm: Sequence[str] = SHORT_JVM,
+    secured: bool = False,
     wait: bool = True,
 ) -> Kafka:
     """Give a cluster, by the order of choice, and say which. `settings`: broker settings beside the usual ones.
 
-    `jvm` are options of an embedded broker's virtual machine. More than one broker is always embedded, since their
-    tests must be able to kill one. With `wait` false the caller starts other things meanwhile and calls
-    `wait_until_ready`. Raises StackError.
+    `secured`: both sides show certificates, and nobody but the administration may do anything before it is granted;
+    only an embedded cluster can be so, one of another kind comes without. `jvm` are options of an embedded broker's
+    virtual machine. More than one broker is always embedded, since their tests must be able to kill one. With `wait`
+    false the caller starts other things meanwhile and calls `wait_until_ready`. Raises StackError.
     """
     given = os.environ.get(GIVEN_VARIABLE)
     choice = Choice.EMBEDDED if brokers > 1 else choose(given)
@@ -196,7 +215,8 @@ def start_kafka(
     elif choice is Choice.DOCKER:
         kafka = _start_container(run, settings or {})
     else:
-        kafka = _start_embedded(run, brokers, settings or {}, jvm)
+        authority = Authority(run.folder / "certificates") if secured else None
+        kafka = _start_embedded(run, brokers, settings or {}, jvm, authority)
     if wait:
         kafka.wait_until_ready()
     return kafka
@@ -224,7 +244,7 @@ def _start_container(run: Run, settings: Mapping[str, str]) -> Kafka:
     # The reaper would remove the container as soon as this process ends.
     testcontainers_config.ryuk_disabled = run.keep
     port = find_free_ports(1)[0]
-    listeners = f"PLAINTEXT://:{CONTAINER_PORT},CONTROLLER://:{CONTAINER_CONTROLLER_PORT}"
+    listeners = f"CLIENTS://:{CONTAINER_PORT},CONTROLLER://:{CONTAINER_CONTROLLER_PORT}"
     properties = common_settings(1) | {
         "node.id": "1",
         "listeners": listeners,
@@ -232,7 +252,7 @@ def _start_container(run: Run, settings: Mapping[str, str]) -> Kafka:
     }
     container = DockerContainer(IMAGE).with_bind_ports(CONTAINER_PORT, port)
     host = container.get_container_host_ip()
-    properties["advertised.listeners"] = f"PLAINTEXT://{host}:{port}"
+    properties["advertised.listeners"] = f"CLIENTS://{host}:{port}"
     for name, value in (properties | dict(settings)).items():
         container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
     container.start()
@@ -240,8 +260,12 @@ def _start_container(run: Run, settings: Mapping[str, str]) -> Kafka:
     return Kafka(Choice.DOCKER, f"{host}:{port}", run.prefix, container=container)
 
 
-def _start_embedded(run: Run, count: int, settings: Mapping[str, str], jvm: Sequence[str]) -> Kafka:
+def _start_embedded(
+    run: Run, count: int, settings: Mapping[str, str], jvm: Sequence[str], authority: Authority | None
+) -> Kafka:
     """Format and start `count` brokers, each a controller too."""
+    if authority is not None:
+        settings = secured_settings(authority) | dict(settings)
     class_path = f"{jars.fetch_jars()}{os.sep}*"
     java = jars.find_java()
     (run.folder / "log4j2.properties").write_text(LOG_CONFIGURATION)
@@ -261,8 +285,9 @@ def _start_embedded(run: Run, count: int, settings: Mapping[str, str], jvm: Sequ
     for broker in brokers:
         broker.start()
     bootstrap = ",".join(broker.address for broker in brokers)
-    run.say(f"Kafka: {jars.KAFKA_VERSION} embedded, {count} broker{'s' if count > 1 else ''}, {bootstrap}")
-    return Kafka(Choice.EMBEDDED, bootstrap, run.prefix, brokers)
+    how = "" if authority is None else ", with certificates and rights"
+    run.say(f"Kafka: {jars.KAFKA_VERSION} embedded, {count} broker{'s' if count > 1 else ''}, {bootstrap}{how}")
+    return Kafka(Choice.EMBEDDED, bootstrap, run.prefix, brokers, authority=authority)
 
 
 def _prepare_broker(
@@ -274,8 +299,8 @@ def _prepare_broker(
     folder.mkdir()
     own = {
         "node.id": str(node_id),
-        "listeners": f"PLAINTEXT://{LOCALHOST}:{client_port},CONTROLLER://{LOCALHOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOCALHOST}:{client_port}",
+        "listeners": f"CLIENTS://{LOCALHOST}:{client_port},CONTROLLER://{LOCALHOST}:{controller_port}",
+        "advertised.listeners": f"CLIENTS://{LOCALHOST}:{client_port}",
         "controller.quorum.voters": voters,
         "log.dirs": str(folder / "data"),
     }
@@ -308,8 +333,8 @@ def common_settings(brokers: int) -> dict[str, str]:
     return {
         "process.roles": "broker,controller",
         "controller.listener.names": "CONTROLLER",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "CLIENTS",
+        "listener.security.protocol.map": "CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
         "offsets.topic.replication.factor": replicas,
@@ -328,4 +353,22 @@ def common_settings(brokers: int) -> dict[str, str]:
         "num.partitions": "1",
         "broker.session.timeout.ms": str(BROKER_SESSION_TIMEOUT_MS),
         "broker.heartbeat.interval.ms": str(BROKER_HEARTBEAT_MS),
+    }
+
+
+def secured_settings(authority: Authority) -> dict[str, str]:
+    """Broker settings under which everybody shows a certificate, and may do only what is granted to its name.
+
+    Controllers too: whoever could speak to one without a certificate could grant itself everything.
+    """
+    return {
+        "listener.security.protocol.map": "CLIENTS:SSL,CONTROLLER:SSL",
+        "ssl.client.auth": "required",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(authority.write_keystore(BROKER_NAME)),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(authority.certificate),
+        "ssl.principal.mapping.rules": "RULE:^CN=([a-z][a-z0-9.-]*)$/$1/,DEFAULT",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{BROKER_NAME};User:{ADMINISTRATION_NAME}",
     }

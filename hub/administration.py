@@ -7,6 +7,7 @@ here blocks: callers use a thread.
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -59,23 +60,30 @@ class KafkaForbidden(Exception):
     """The brokers do not let this principal do what it asked for."""
 
 
-def _probe(bootstrap: str) -> None:
-    """Raise KafkaUnreachable unless one of the addresses takes a connection.
+def _probe(cluster: Cluster) -> None:
+    """Raise KafkaUnreachable unless one of the addresses takes a connection and is whom the authority says.
 
-    The library takes its whole time-out to find that out, and leaves its sockets open then.
+    The library takes its whole time-out to find that out, does not tell why, and leaves its sockets open then.
     """
-    for address in bootstrap.split(","):
+    reason = "nothing listens there"
+    for address in cluster.bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
-        with contextlib.suppress(OSError, ValueError):
-            socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S).close()
-            return
-    raise KafkaUnreachable(f"Kafka at {bootstrap} did not answer (nothing listens there).")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S) as opened:
+                if cluster.tls is not None:
+                    cluster.tls.wrap_socket(opened, server_hostname=host.strip("[]")).close()
+                return
+        except ssl.SSLError as error:
+            reason = f"it does not show a certificate of the authority in KAFKA_SSL_CA_FILE: {error.reason}"
+        except (OSError, ValueError):
+            continue
+    raise KafkaUnreachable(f"Kafka at {cluster.bootstrap} did not answer ({reason}).")
 
 
 @contextlib.contextmanager
 def connect(cluster: Cluster) -> Iterator[Any]:
     """Give an administration client. What Kafka forbids becomes KafkaForbidden, all else KafkaUnreachable."""
-    _probe(cluster.bootstrap)
+    _probe(cluster)
     client = None
     try:
         client = KafkaAdminClient(

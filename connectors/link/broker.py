@@ -1,10 +1,17 @@
 """How a connector speaks to Kafka: the options in which aiokafka's defaults would lose, double or reorder."""
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from cryptography import x509
+
+from connectors.link.fault import SettingsFault
+from connectors.link.settings import ConnectorSettings
 
 BATCH_BYTES_MAX = 256 * 1024
 REQUEST_BYTES_MAX = 1024 * 1024
@@ -12,15 +19,27 @@ LINGER_MS = 5
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 METADATA_AGE_MS_MAX = 30_000
 REQUEST_TIMEOUT_MS = 15_000
+OTHERS_MAY_READ = 0o077
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the brokers are, and the prefix of this deployment's topic names."""
+    """Where the brokers are, and the prefix of this deployment's topic names. `tls`: None on plain text."""
 
     bootstrap: str
     topic_prefix: str
     client_id: str
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, settings: ConnectorSettings, client_id: str) -> Self:
+        """Return the broker that the settings name. Raises SettingsFault."""
+        return cls(settings.kafka_bootstrap, settings.topic_prefix, client_id, open_tls(settings))
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        secured = {} if self.tls is None else {"security_protocol": "SSL", "ssl_context": self.tls}
+        return {"bootstrap_servers": self.bootstrap, "client_id": self.client_id, **secured}
 
     def physical(self, topic: str) -> str:
         """Return the broker's name of a logical topic."""
@@ -29,8 +48,7 @@ class Broker:
     def producer(self) -> AIOKafkaProducer:
         """Return a new producer, not started: idempotent, every replica's word, zstd."""
         return AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap,
-            client_id=self.client_id,
+            **self._options,
             acks="all",
             enable_idempotence=True,
             compression_type="zstd",
@@ -44,8 +62,7 @@ class Broker:
     def consumer(self) -> AIOKafkaConsumer:
         """Return a new consumer, not started: no group, since the position is kept in the spool."""
         return AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            client_id=self.client_id,
+            **self._options,
             group_id=None,
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -60,7 +77,7 @@ class Broker:
 
         Raises KafkaError when no broker answers.
         """
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap, client_id=self.client_id)
+        admin = AIOKafkaAdminClient(**self._options)
         try:
             await admin.start()
             found = await admin.describe_topics([self.physical(topic) for topic in topics])
@@ -84,3 +101,44 @@ class Broker:
         finally:
             await consumer.stop()
         return {place.partition: int(end) for place, end in ends.items()}
+
+
+def open_tls(settings: ConnectorSettings) -> ssl.SSLContext | None:
+    """Return the context in which both sides show their certificates; None on plain text. Raises SettingsFault."""
+    files = {
+        "KAFKA_SSL_CA_FILE": settings.kafka_ssl_ca_file,
+        "KAFKA_SSL_CERTIFICATE_FILE": settings.kafka_ssl_certificate_file,
+        "KAFKA_SSL_KEY_FILE": settings.kafka_ssl_key_file,
+    }
+    given = {name: path for name, path in files.items() if path is not None}
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        if given:
+            # Whoever gives a certificate believes that it is used.
+            raise SettingsFault(f"{min(given)} is set, but KAFKA_SECURITY_PROTOCOL is not SSL.")
+        return None
+    missing = sorted(files.keys() - given.keys())
+    if missing:
+        raise SettingsFault(f"{missing[0]} is not set, but KAFKA_SECURITY_PROTOCOL is SSL.")
+    return _load(*given.values())
+
+
+def _load(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    try:
+        if key.stat().st_mode & OTHERS_MAY_READ:
+            raise SettingsFault("KAFKA_SSL_KEY_FILE can be read by others: set its mode to 0600.")
+        context = ssl.create_default_context(cafile=authority)
+        context.load_cert_chain(certificate, key)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "they do not fit each other"
+        raise SettingsFault(f"The files of KAFKA_SSL_* cannot be used: {reason}.") from None
+    return context
+
+
+def read_certificate(settings: ConnectorSettings) -> x509.Certificate | None:
+    """Return the certificate that the brokers are shown; None on plain text. Raises SettingsFault."""
+    if settings.kafka_ssl_certificate_file is None:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(settings.kafka_ssl_certificate_file.read_bytes())
+    except (OSError, ValueError):
+        raise SettingsFault("KAFKA_SSL_CERTIFICATE_FILE cannot be read as a certificate.") from None

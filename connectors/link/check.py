@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
 import httpx
 from aiokafka.errors import KafkaError
+from cryptography.x509 import Certificate
 
-from connectors.link.broker import Broker
+from connectors.link.broker import Broker, read_certificate
 from connectors.link.clock import utc_now
 from connectors.link.fault import HubUnreachable, SettingsFault, SpoolLocked, TrustFault
 from connectors.link.hub_client import HubClient
@@ -21,6 +22,9 @@ from contracts.registry import Registry
 from contracts.wire.key import PrivateKey, PublicKey
 
 EXIT_OK, EXIT_WRONG, EXIT_SETTINGS, EXIT_UNREACHABLE = 0, 1, 2, 3
+
+# Long enough to ask for the next one, and to be told once more by a check every week.
+CERTIFICATE_NOTICE = timedelta(days=14)
 
 Verdict = Literal["ok", "wrong", "settings", "unreachable"]
 
@@ -50,6 +54,8 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
         api_key = read_private_key(settings.api_key_file, "API_KEY_FILE")
         _read_next(settings.key_file, "message")
         _read_next(settings.api_key_file, "api")
+        broker = Broker.of(settings, f"check-{settings.participant}")
+        certificate = read_certificate(settings)
     except SettingsFault as fault:
         yield Finding("keys", "settings", str(fault))
         return
@@ -76,7 +82,9 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
         for finding in check_entry(settings, registry, key, api_key, utc_now()):
             yield finding
         yield await _check_api(settings, HubClient(http, settings.hub_api_url, settings.participant, api_key))
-    yield await _check_broker(settings, registry)
+    if certificate is not None:
+        yield check_certificate(certificate, settings.participant, utc_now())
+    yield await _check_broker(broker, settings, registry)
 
 
 async def find_registry(settings: ConnectorSettings, root: PublicKey, hub: HubClient) -> Registry:
@@ -167,8 +175,21 @@ async def _check_api(settings: ConnectorSettings, hub: HubClient) -> Finding:
     return Finding("hub", "ok", f"The hub's API knows this participant; its stream 0 stands at {page.last}.")
 
 
-async def _check_broker(settings: ConnectorSettings, registry: Registry) -> Finding:
-    broker = Broker(settings.kafka_bootstrap, settings.topic_prefix, f"check-{settings.participant}")
+def check_certificate(certificate: Certificate, participant: str, now: datetime) -> Finding:
+    """Say whether the brokers will know this participant by its certificate, and for how long."""
+    names = [str(each.value) for each in certificate.subject]
+    if names != [participant]:
+        subject = ", ".join(names)
+        says = f"The certificate is made out to {subject}: its whole subject must be the common name {participant}."
+        return Finding("certificate", "wrong", says)
+    ends = certificate.not_valid_after_utc
+    if ends - now < CERTIFICATE_NOTICE:
+        says = f"The certificate ends on {ends:%Y-%m-%d}: ask the operator for the next one, and restart with it."
+        return Finding("certificate", "wrong", says)
+    return Finding("certificate", "ok", f"The brokers know this participant by it until {ends:%Y-%m-%d}.")
+
+
+async def _check_broker(broker: Broker, settings: ConnectorSettings, registry: Registry) -> Finding:
     topics = [f"from.{settings.participant}", f"to.{settings.participant}"]
     try:
         have = await broker.partitions(topics)

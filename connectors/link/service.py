@@ -223,6 +223,7 @@ async def _supervise(name: str, task: Task, metrics: LinkMetrics) -> None:
 async def open_link(settings: ConnectorSettings, clock: Clock = utc_now) -> AsyncIterator[Link]:
     """Open everything that an agency's code needs; waits for the first registry. Raises LinkFault."""
     root = read_root(settings.trust_root_file)
+    broker = Broker.of(settings, f"connector-{settings.participant}")
     metrics = LinkMetrics()
     async with httpx.AsyncClient() as http:
         trust = Trust(settings.registry_file, root, lambda: hub.registry())
@@ -231,7 +232,6 @@ async def open_link(settings: ConnectorSettings, clock: Clock = utc_now) -> Asyn
         await _await_registry(trust)
         author = author_of(settings, trust.registry)
         async with Spool.open(settings.spool_file, author, bytes_max=settings.spool_bytes_max, clock=clock) as spool:
-            broker = Broker(settings.kafka_bootstrap, settings.topic_prefix, f"connector-{settings.participant}")
             lineage = Lineage(spool, hub, broker, author, lambda: trust.registry, metrics)
             await lineage.start()
             key = read_private_key(settings.key_file, "KEY_FILE")

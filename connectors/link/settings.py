@@ -1,7 +1,7 @@
 """A connector's settings. Only this module, and the agency's subclass of it, read the environment."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,6 +31,18 @@ class ConnectorSettings(BaseSettings):
         pattern=r"^https?://[^/]", description="The hub's API, exactly as the operator of the exchange gives it."
     )
     kafka_bootstrap: str = Field(min_length=1, description="The brokers, as host:port, separated by commas.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL"] = Field(
+        default="PLAINTEXT", description="`SSL` in service: both sides show a certificate. `PLAINTEXT` is for trials."
+    )
+    kafka_ssl_ca_file: Path | None = Field(
+        default=None, description="The certificates (PEM) of the authorities that sign for the brokers."
+    )
+    kafka_ssl_certificate_file: Path | None = Field(
+        default=None, description="This agency's certificate (PEM), whose common name is its `PARTICIPANT`."
+    )
+    kafka_ssl_key_file: Path | None = Field(
+        default=None, description="The private key of that certificate (PEM, mode 0600)."
+    )
     topic_prefix: str = Field(default="", description="What the operator put before every topic's name on the cluster.")
     trust_root_file: Path = Field(description="The root's public key (a JWK in JSON), had from the operator by hand.")
     spool_dir: Path = Field(
