@@ -9,9 +9,11 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from kafka import KafkaAdminClient
+from cryptography import x509
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import (
     ACL,
     ACLFilter,
@@ -21,6 +23,7 @@ from kafka.admin import (
     ConfigResource,
     ConfigResourceType,
     NewTopic,
+    OffsetSpec,
     ResourcePattern,
     ResourcePatternFilter,
     ResourceType,
@@ -66,18 +69,24 @@ def _probe(cluster: Cluster) -> None:
     The library takes its whole time-out to find that out, does not tell why, and leaves its sockets open then.
     """
     reason = "nothing listens there"
-    for address in cluster.bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
+    for host, port in _addresses(cluster):
         try:
-            with socket.create_connection((host.strip("[]"), int(port)), PROBE_TIMEOUT_S) as opened:
+            with socket.create_connection((host, port), PROBE_TIMEOUT_S) as opened:
                 if cluster.tls is not None:
-                    cluster.tls.wrap_socket(opened, server_hostname=host.strip("[]")).close()
+                    cluster.tls.wrap_socket(opened, server_hostname=host).close()
                 return
         except ssl.SSLError as error:
             reason = f"it does not show a certificate of the authority in KAFKA_SSL_CA_FILE: {error.reason}"
-        except (OSError, ValueError):
+        except OSError:
             continue
     raise KafkaUnreachable(f"Kafka at {cluster.bootstrap} did not answer ({reason}).")
+
+
+def _addresses(cluster: Cluster) -> Iterator[tuple[str, int]]:
+    for address in cluster.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if port.isdecimal():
+            yield host.strip("[]"), int(port)
 
 
 @contextlib.contextmanager
@@ -163,6 +172,49 @@ def _find_quotas(client: Any) -> dict[str, dict[str, float]]:
         entry.entity[0].entity_name: {value.key: value.value for value in entry.values}
         for entry in answer.entries or ()
     }
+
+
+def read_certificate_ends(cluster: Cluster) -> dict[str, datetime]:
+    """Return when the certificate of each broker that answers ends, by address; nothing on plain text."""
+    ends: dict[str, datetime] = {}
+    if cluster.tls is None:
+        return ends
+    for host, port in _addresses(cluster):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), PROBE_TIMEOUT_S) as opened:
+            with cluster.tls.wrap_socket(opened, server_hostname=host) as secured:
+                shown = secured.getpeercert(binary_form=True)
+            ends[f"{host}:{port}"] = x509.load_der_x509_certificate(shown or b"").not_valid_after_utc
+    return ends
+
+
+def read_disks(cluster: Cluster) -> list[tuple[str, int, int]]:
+    """Return of each broker's disks the name, the size and what is free, in bytes (-1: it does not tell).
+
+    Raises KafkaUnreachable, KafkaForbidden.
+    """
+    with connect(cluster) as client:
+        return [
+            (f"Broker {broker['broker']}", directory.get("total_bytes", -1), directory.get("usable_bytes", -1))
+            for broker in client.describe_log_dirs()
+            for directory in broker["log_dirs"]
+        ]
+
+
+def read_ends(cluster: Cluster, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+    """Return where each partition of the logical topics ends; nothing of those that do not exist.
+
+    Raises KafkaUnreachable, KafkaForbidden.
+    """
+    with connect(cluster) as client:
+        described = client.describe_topics([cluster.physical(topic) for topic in topics])
+        places = {
+            TopicPartition(found["name"], place["partition_index"]): OffsetSpec.LATEST
+            for found in described
+            if not found["error_code"]
+            for place in found["partitions"]
+        }
+        ends = client.list_partition_offsets(places) if places else {}
+    return {(place.topic.removeprefix(cluster.prefix), place.partition): end.offset for place, end in ends.items()}
 
 
 def carry_out(cluster: Cluster, wanted: Wanted, plan: Plan) -> Plan:

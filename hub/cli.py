@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hub.commands import audit, examination, kafka, log, lost, quarantine, reconcile, registry, service
+from hub.commands import audit, doctor, examination, kafka, log, lost, quarantine, reconcile, registry, service
 from hub.commands.terminal import EXIT_CODES, print_fault
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     epilog="Example: hub migrate && hub participants add first.json --root-key root.pem && hub kafka apply && hub run",
 )
 app.add_typer(service.app)
+app.add_typer(doctor.app)
 app.add_typer(examination.app)
 app.add_typer(examination.case_app, name="case")
 app.add_typer(audit.app, name="audit")

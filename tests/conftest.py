@@ -103,6 +103,15 @@ def kafka_cluster(stack_run: Run) -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="session")
+def secured_kafka() -> Iterator[Kafka]:
+    """Give the session's cluster of another kind: with certificates, and rights for nobody but the administration."""
+    with Run() as run:
+        cluster = start_kafka(run, secured=True)
+        yield cluster
+        cluster.close()
+
+
+@pytest.fixture(scope="session")
 def kafka(kafka_cluster: Kafka) -> str:
     """Give the bootstrap address of the session's cluster."""
     return kafka_cluster.bootstrap

@@ -6,14 +6,14 @@ locks although its socket still lives, and another takes over.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Self
 
 import asyncpg
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from hub.store.database import CONNECT_TIMEOUT_S, SESSION_SETTINGS
+from hub.store.database import CONNECT_TIMEOUT_S, SESSION_SETTINGS, Connection
 
 # The owner asks something at least every second, so ten seconds of silence mean that it is gone.
 IDLE_SESSION_TIMEOUT_MS = 10_000
@@ -30,6 +30,13 @@ COUNT_MEMBERS = """
     SELECT count(*) FROM pg_locks
     WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND classid = $1::bigint::oid AND objid = $2::bigint::oid AND objsubid = 2 AND granted"""
+
+
+# A lock of one number stands there in two halves.
+READ_HELD = """
+    SELECT (classid::bigint << 32) | objid::bigint AS id FROM pg_locks
+    WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND objsubid = 1 AND granted"""
 
 
 def _lock_id(name: str) -> int:
@@ -98,6 +105,12 @@ class Election:
             await self._connection.close(timeout=COMMAND_TIMEOUT_S)
         except SESSION_ERRORS:
             self._connection.terminate()
+
+
+async def read_held(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Return which of these locks somebody holds."""
+    held = {row["id"] for row in await connection.fetch(READ_HELD)}
+    return {name for name in names if _lock_id(name) in held}
 
 
 async def stand_until(

@@ -26,9 +26,10 @@ from kafka.protocol.admin import (
     IncrementalAlterConfigsRequest,
 )
 from kafka.protocol.consumer import FetchRequest, HeartbeatRequest
-from kafka.protocol.metadata import MetadataRequest
+from kafka.protocol.metadata import FindCoordinatorRequest, MetadataRequest
 from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
 from kafka.record.memory_records import MemoryRecordsBuilder
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from devstack.kafka import Kafka
 
@@ -51,6 +52,16 @@ class Intruder:
 
     def _send(self, request: Any) -> Any:
         return self._client._manager.run(self._client._manager.send, request)
+
+    def begin_group(self, name: str) -> None:
+        """Ask for a group's coordinator until there is one: the first time, a topic is made for it."""
+        request = FindCoordinatorRequest(key_type=0, coordinator_keys=[name], min_version=4)
+        waiting = Retrying(
+            retry=retry_if_result(lambda answer: answer.coordinators[0].error_code != 0),
+            stop=stop_after_delay(TIMEOUT_MS / 1_000),
+            wait=wait_fixed(0.1),
+        )
+        waiting(self._send, request)
 
     def try_topics(self, operation: str, names: Sequence[str]) -> Passed:
         """Return which of these topics the operation is let through on."""

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
 PATIENCE_S = 60
 FULL_HELP = [
-    [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["case", "show"],
+    [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["doctor"], ["case", "show"],
     ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
     ["lost", "list"], ["lost", "acknowledge"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
@@ -198,6 +198,29 @@ def test_from_an_empty_database_to_a_registry(installed: Operator, bank: Bank) -
     again = installed.hub("participants", "revoke-key", bank.key.kid, "--root-key", "root.pem")
     assert (again.code, again.err.strip()) == (2, "This key is revoked already.")
     assert installed.hub("fsck").out.startswith("Everything that was folded again equals")
+
+
+def test_the_doctor_says_what_does_not_run_and_ends_with_1(installed: Operator) -> None:
+    said = installed.hub("doctor", "--days", "1", "--json")
+    assert (said.code, said.json["well"]) == (1, False)
+    assert {each["check"] for each in said.json["findings"] if each["verdict"] == "wrong"} >= {"processes"}
+    in_words = installed.hub("doctor", "--days", "1")
+    assert (in_words.code, "hub kafka apply" in in_words.out) == (1, False)
+    assert "Nobody does this at the moment" in in_words.out
+
+
+def test_kafka_is_not_changed_unless_somebody_agrees(installed: Operator, topic_prefix: str) -> None:
+    given = {"settings": {"topics": {"from.bri": 1, "from.kpk": 1}}, "participants": []}
+    (installed.folder / "more.json").write_text(json.dumps(given))
+    assert installed.hub("participants", "add", "more.json", "--root-key", "root.pem").code == 0
+    step = {"verb": "create", "what": f"topic {topic_prefix}from.kpk with 1 partition"}
+    looked = installed.hub("kafka", "apply", "--dry-run", "--json")
+    assert (looked.code, looked.json["steps"], looked.json["left"]) == (1, [step], [step])
+    asked = installed.hub("kafka", "apply")
+    assert (asked.code, "give --yes" in asked.err) == (2, True)
+    done = installed.hub("kafka", "apply", "--yes", "--json")
+    assert (done.code, done.json["steps"], done.json["left"]) == (0, [step], [])
+    assert "Nothing to do" in installed.hub("kafka", "apply", "--dry-run").out
     assert installed.hub("fsck", "--json").json == {"findings": []}
     assert installed.hub("quarantine", "list", "--json").json == []
     assert installed.hub("case", "show", "NONE").code == 1

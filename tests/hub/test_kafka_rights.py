@@ -7,7 +7,6 @@ What is expected stands here by hand, and does not come from the planner that is
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,8 +17,7 @@ from connectors.link.broker import Broker
 from contracts.registry import Registry, write_registry
 from contracts.wire.key import PrivateKey
 from devstack.certificates import Authority
-from devstack.kafka import Kafka, start_kafka
-from devstack.run import Run
+from devstack.kafka import Kafka
 from hub import administration
 from hub.cluster import Cluster
 from hub.transport import QUOTA, Acl, Plan, Wanted, make_plan, write_wanted
@@ -121,15 +119,15 @@ def compare(cluster: Cluster, wanted: Wanted) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def secured() -> Iterator[Kafka]:
+def secured(secured_kafka: Kafka) -> Kafka:
     """Give a broker on which the registry has been applied, beside a topic that is another's."""
-    with Run(say=lambda _: None) as run:
-        kafka = start_kafka(run, secured=True)
-        kafka.create_topics({FOREIGN: 1, OFFSETS: 1})
-        admin, wanted = cluster_of(kafka, "hub.admin"), write_wanted(read(write_document()), PREFIX)
-        administration.carry_out(admin, wanted, compare(admin, wanted))
-        yield kafka
-        kafka.close()
+    secured_kafka.create_topics({FOREIGN: 1})
+    admin, wanted = cluster_of(secured_kafka, "hub.admin"), write_wanted(read(write_document()), PREFIX)
+    administration.carry_out(admin, wanted, compare(admin, wanted))
+    # A first group makes brokers create the topic in which groups keep their offsets.
+    with open_intruder(secured_kafka, "hub.admin") as administrator:
+        administrator.begin_group("first")
+    return secured_kafka
 
 
 def physical(name: str) -> str:
