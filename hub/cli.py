@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 import typer
 
-from hub.commands import audit, doctor, examination, kafka, log, lost, quarantine, reconcile, registry, service
+from hub.commands import (
+    audit,
+    doctor,
+    examination,
+    kafka,
+    log,
+    lost,
+    quarantine,
+    reconcile,
+    registry,
+    rights,
+    service,
+)
 from hub.commands.terminal import EXIT_CODES, print_fault
 
 app = typer.Typer(
@@ -23,6 +35,7 @@ app.add_typer(examination.case_app, name="case")
 app.add_typer(audit.app, name="audit")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(log.app, name="log")
+app.add_typer(rights.app, name="database")
 app.add_typer(lost.app, name="lost")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")

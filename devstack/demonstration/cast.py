@@ -21,6 +21,7 @@ from devstack.demonstration.keys import (
     write_verifier_key,
 )
 from devstack.ports import LOCALHOST, find_free_ports
+from devstack.roles import OWNER, create_logins
 from devstack.stack import Stack
 
 ENVIRONMENT = "demo"
@@ -109,7 +110,10 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Where Kafka is, and the databases that were made for the hub, the ministry and the ministry's connector."""
+    """Where Kafka is, and the databases that were made for the hub, the ministry and the ministry's connector.
+
+    `database_url` is that of the hub's owner; `logins` are those of its processes by role, or none on foreign ground.
+    """
 
     bootstrap: str
     topic_prefix: str
@@ -117,6 +121,7 @@ class Services:
     register_owner_url: str
     register_url: str
     connector_role: str
+    logins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,8 @@ def provide_services(stack: Stack) -> Services:
     connector, password = postgres.name("register_connector"), secrets.token_urlsafe(16)
     postgres.execute(f"CREATE ROLE \"{connector}\" LOGIN PASSWORD '{password}'")
     connector_url = postgres.dsn_of(postgres.name("register"), connector, password)
-    return Services(stack.kafka.bootstrap, stack.run.prefix, urls[0], urls[1], connector_url, connector)
+    logins = create_logins(postgres, postgres.name("exchange"))
+    return Services(stack.kafka.bootstrap, stack.run.prefix, urls[0], urls[1], connector_url, connector, logins)
 
 
 def _choose_ports() -> dict[str, int]:
@@ -305,10 +311,14 @@ def _base_environment() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", "")}
 
 
-def hub_environment(cast: Cast, process: str = "") -> dict[str, str]:
-    """Return the settings of a hub process. `process`: its port's name, for the ones that show metrics."""
+def hub_environment(cast: Cast, process: str = "", role: str = OWNER) -> dict[str, str]:
+    """Return the settings of a hub process, or of a command that the owner or a `role` of the database runs.
+
+    `process`: its port's name, for the ones that show metrics.
+    """
+    role = process.split("-")[1] if process else role
     settings = {
-        "DATABASE_URL": cast.services.database_url,
+        "DATABASE_URL": cast.services.logins.get(role, cast.services.database_url),
         "KAFKA_BOOTSTRAP": cast.services.bootstrap,
         "TOPIC_PREFIX": cast.services.topic_prefix,
         "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),

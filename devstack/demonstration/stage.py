@@ -10,6 +10,7 @@ import httpx
 
 from devstack.demonstration.cast import AGENCIES, Cast, hub_environment, process_commands
 from devstack.processes import Child, Children, StackError
+from devstack.roles import name_role
 
 POLL_S = 0.1
 READY_LIMIT_S = 60.0
@@ -78,7 +79,7 @@ class Stage:
     async def run_hub(self, *arguments: str) -> str:
         """Run a command of the hub to its end and return what it printed. Raises StackError unless it exits 0."""
         command = self._commands["hub-api"][0][:3]
-        return await self._run("hub", [*command, *arguments], hub_environment(self.cast))
+        return await self._run("hub", [*command, *arguments], hub_environment(self.cast, role=name_role(arguments)))
 
     async def run_bank(self, bank: str, *arguments: str) -> str:
         """Run a command of a bank's connector, as `run_hub` does."""

@@ -9,6 +9,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from hub.store import privileges
+
 if TYPE_CHECKING:
     from hub.store.database import Connection
 
@@ -50,8 +52,20 @@ async def read_version(connection: "Connection") -> str | None:
     return None if version is None else str(version)
 
 
+async def read_name(dsn: str) -> str:
+    """Return the name of the database at `dsn`, migrated or not."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return str(await connection.fetchval("SELECT current_database()"))
+    finally:
+        await connection.close()
+
+
 async def migrate(dsn: str) -> str:
-    """Bring the database at `dsn` to the newest schema in one transaction; return the revision it is then at."""
+    """Bring the database at `dsn` to the newest schema, and its rights with it, at once; return the revision.
+
+    The rights are set each time: a role may have been made, or a right given by hand, since the schema changed last.
+    """
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction():
@@ -59,6 +73,7 @@ async def migrate(dsn: str) -> str:
             version = await read_version(connection)
             if version != newest_version():
                 await connection.execute(write_script(version))
+            await privileges.apply(connection)
     finally:
         await connection.close()
     return newest_version()

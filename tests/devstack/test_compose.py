@@ -136,8 +136,7 @@ class Containers:
 def make_roles(compose: dict[str, Any], postgres: Postgres) -> None:
     """Run the file's own statements, with the names of this run."""
     text = compose["configs"]["roles"]["content"]
-    for name in ("exchange_owner", "register_owner", "register_connector", "exchange", "register"):
-        text = re.sub(rf"\b{name}\b", postgres.name(name), text)
+    text = re.sub(r"\b(exchange|register)(_\w+)?\b", lambda name: postgres.name(name[0]), text)
     postgres.execute(*filter(None, (statement.strip() for statement in text.split(";"))))
 
 
@@ -154,11 +153,13 @@ def test_commands_and_settings_run_the_exchange(
     assert containers.run_to_end("day", PLAY_TIMEOUT_S).count("played: ") == 5
 
     hub = [sys.executable, "-m", "hub.cli"]
-    environment = containers.environment("hub-relay")
+    environment = containers.environment("setup")
     for attempt in Retrying(stop=stop_after_delay(SETTLE_TIMEOUT_S), wait=wait_fixed(0.5), reraise=True):
         with attempt:
             done = subprocess.run([*hub, "fsck", "--json"], env=environment, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
+    checked = subprocess.run([*hub, "database", "check"], env=environment, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     assert [child.name for child in run.children.list_alive()] == [
         name for name in services if name.startswith(("hub-", "agency-", "connector-", "witness"))
     ]
@@ -172,6 +173,6 @@ def test_containers_run_the_exchange() -> None:
     try:
         subprocess.run([*command, "up", "--build", "--detach", "--wait", "hub-api"], check=True)
         subprocess.run([*command, "up", "--exit-code-from", "day", "day"], check=True)
-        subprocess.run([*command, "exec", "-T", "hub-relay", "python", "-m", "hub.cli", "fsck"], check=True)
+        subprocess.run([*command, "run", "--rm", "-T", "setup", "python", "-m", "hub.cli", "fsck"], check=True)
     finally:
         subprocess.run([*command, "down", "--volumes"], check=True)

@@ -28,6 +28,7 @@ from devstack.demonstration.cast import Cast, Services, call_cast, hub_environme
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
 from devstack.processes import Child, Children
+from devstack.roles import create_logins, name_role
 from hub import registration
 from hub.cluster import Cluster
 from hub.store.database import Database
@@ -77,7 +78,8 @@ def provide(kafka: Kafka, postgres: Postgres, number: int) -> Services:
     connector, password = postgres.name(f"register_connector_{number}"), secrets.token_urlsafe(16)
     postgres.execute(f"CREATE ROLE \"{connector}\" LOGIN PASSWORD '{password}'")
     register = postgres.dsn_of(postgres.name(f"register_{number}"), connector, password)
-    return Services(kafka.bootstrap, f"{kafka.prefix}x{number}-", urls[0], urls[1], register, connector)
+    logins = create_logins(postgres, postgres.name(f"exchange_{number}"))
+    return Services(kafka.bootstrap, f"{kafka.prefix}x{number}-", urls[0], urls[1], register, connector, logins)
 
 
 def change_limits(cast: Cast, limits: Mapping[str, int]) -> None:
@@ -201,7 +203,7 @@ class Rig:
         return subprocess.run(
             [sys.executable, "-m", "hub.cli", *arguments],
             cwd=REPOSITORY,
-            env=hub_environment(self.cast) | environment,
+            env=hub_environment(self.cast, role=name_role(arguments)) | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

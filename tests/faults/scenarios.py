@@ -7,9 +7,11 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from urllib.parse import urlsplit
 
 from devstack.demonstration.forgery import CONTENT_TYPE, RawRecord
 from devstack.ports import find_free_ports
+from hub.store.privileges import Role, name_group
 from tests.faults.background import NotReached, wait_until
 from tests.faults.exchange import Exchange
 from tests.faults.natives import Books
@@ -55,15 +57,24 @@ def _leads(exchange: Exchange, name: str) -> bool:
 
 def end_term(exchange: Exchange) -> None:
     """End the sessions that hold the relays' locks, as the server does by itself when one was silent for 10 s."""
-    exchange.observer.fetch(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'hub-relay' AND datname = current_database()"
+    # The relay's role is not the owner's to cut off: only the administrator may.
+    exchange.rig.postgres.fetch_values(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'hub-relay' AND datname = $1",
+        _name_database(exchange),
     )
+
+
+def _name_database(exchange: Exchange) -> str:
+    return urlsplit(exchange.rig.cast.services.database_url).path.removeprefix("/")
 
 
 def freeze_intake(exchange: Exchange, replacing: list[str]) -> list[str]:
     """Freeze an intake with a batch in hand, let another go beyond it, thaw the first."""
     prepare(exchange, "hub-intake-1", replacing)
+    if replacing:
+        # The role would protect as well: an intake cannot change a stretch that was consumed.
+        group = name_group(_name_database(exchange), Role.INTAKE)
+        exchange.observer.execute(f'GRANT SELECT, UPDATE ON watermark_interval TO "{group}"')
     exchange.rig.arm("hub-intake-1", "intake.before_transaction", number=signal.SIGSTOP)
     # Nothing that is refused: a late batch would fail at the quarantine's own key, and not for want of the watermark.
     first = exchange.natives.tell(exchange.natives.deal(APPLICATIONS))

@@ -73,7 +73,7 @@ def _serves(postgres: Postgres) -> bool:
 @pytest.mark.parametrize("delivered", [True, False], ids=["the server has it", "the server has it not"])
 @pytest.mark.parametrize("process", ["hub-intake-1", "hub-deadlines"])
 def test_connection_is_cut_at_commit(process: str, delivered: bool, exchange: Exchange) -> None:
-    dsn = exchange.rig.cast.services.database_url
+    dsn = exchange.rig.cast.services.logins[process.split("-")[1]]
     with CommitCutter(exchange.background, dsn, delivered=delivered, every=CUT_EVERY) as cutter:
         exchange.rig.stop(process)
         # Small transactions, so that there are commits enough to cut, whoever owns the partitions.

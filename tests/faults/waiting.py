@@ -19,6 +19,7 @@ import httpx
 from contracts.rules.clock import add_banking_days, count_banking_days, end_of_day, jakarta_day
 from devstack.agencies.scenario import Application, Report, Row
 from devstack.demonstration.cast import TOPICS, hub_environment
+from hub.store.privileges import Role
 from tests.faults.background import NotReached, wait_until
 from tests.faults.exchange import Exchange
 from tests.faults.rig import COMMAND_LIMIT_S, REPOSITORY
@@ -166,10 +167,11 @@ def _show_differences(exchange: Exchange, ahead: timedelta) -> dict[str, Any]:
     clock = exchange.rig.cast.folder / "operator-clock"
     clock.write_text(str(ahead / timedelta(hours=1)))
     rule = "hub.clock:utc_now=tests.faults.clocks:read_ahead"
+    environment = hub_environment(exchange.rig.cast, role=Role.AUDIT)
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.armed", "hub.cli", "reconcile", "show", "--json"],
         cwd=REPOSITORY,
-        env=os.environ | hub_environment(exchange.rig.cast) | {"FAULT_CLOCK": str(clock), "FAULT_REPLACE": rule},
+        env=os.environ | environment | {"FAULT_CLOCK": str(clock), "FAULT_REPLACE": rule},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from devstack.demonstration.cast import connector_environment, process_commands
+from devstack.demonstration.cast import connector_environment, hub_environment, process_commands
 from devstack.kafka import Kafka
 from devstack.ports import find_free_ports
 from devstack.postgres import Postgres
+from devstack.roles import name_role
 from tests.faults.exchange import Exchange, open_exchange
 from tests.faults.rig import REPOSITORY, Rig, open_rig
 
@@ -31,7 +32,11 @@ def rig(kafka_cluster: Kafka, postgres_server: Postgres, tmp_path_factory: pytes
 
 def run_hub(rig: Rig, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a hub command with the settings of its process, some of them replaced."""
-    own = process_commands(rig.cast).get(f"hub-{arguments[0]}", process_commands(rig.cast)["hub-relay"])[1]
+    roles = {"intake": "hub-intake-1"} | {part: f"hub-{part}" for part in PARTS if part != "intake"}
+    if arguments[0] in roles:
+        own = process_commands(rig.cast)[roles[arguments[0]]][1]
+    else:
+        own = hub_environment(rig.cast, role=name_role(arguments))
     environment = own | {"METRICS_PORT": "0", "HUB_API_PORT": "0"} | settings
     return _run([sys.executable, "-m", "hub.cli", *arguments], environment)
 
