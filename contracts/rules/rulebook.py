@@ -65,11 +65,44 @@ class _Duration(_Part):
     special_zone_months_max: Sourced[int]
 
 
+class ServiceClock(_Part):
+    """What starts and ends a clock, who holds the file meanwhile, and of which kinds of permit.
+
+    `starts` and `ends` are event types without their first and last part: `ministry.permit.completed`. `pauses` says
+    whether the clock rests while the applicant owes an answer to a deficiency notice.
+    """
+
+    starts: Annotated[list[str], Field(min_length=1)]
+    ends: Annotated[list[str], Field(min_length=1)]
+    holder: Literal["ministry", "applicant", "immigration"]
+    permit_kinds: list[Literal["new", "extension", "temporary"]] = ["new", "extension", "temporary"]
+    pauses: bool = False
+
+
 class ServiceTime(_Part):
-    """A service time: how many days, working days or calendar days."""
+    """A service time: how many days, working days or calendar days; without a clock it is only shown."""
 
     days: Annotated[int, Field(ge=1, le=365)]
     kind: Literal["working", "calendar"]
+    source: Annotated[str, Field(min_length=3)]
+    certainty: Literal["statute", "general knowledge", "uncertain"] = "statute"
+    clock: ServiceClock | None = None
+
+
+class FindingRule(_Part):
+    """A finding: its number and words, who sees it first, its thresholds, and the findings that entail it.
+
+    Where one of `implied_by` is raised of a case, this one is not raised beside it.
+    """
+
+    number: Annotated[int, Field(ge=1, le=99)]
+    title_en: Annotated[str, Field(min_length=3)]
+    title_id: Annotated[str, Field(min_length=3)]
+    text_en: Annotated[str, Field(min_length=3)]
+    text_id: Annotated[str, Field(min_length=3)]
+    seen_first_by: Literal["oversight"]
+    thresholds: dict[fields.Word, Annotated[int, Field(ge=0)]] = {}
+    implied_by: list[fields.Word] = []
     source: Annotated[str, Field(min_length=3)]
     certainty: Literal["statute", "general knowledge", "uncertain"] = "statute"
 
@@ -90,6 +123,7 @@ class _Document(_Part):
     extension_working_days_min: Sourced[int]
     exemptions: list[_Exemption]
     service_times: dict[fields.Word, ServiceTime]
+    findings: dict[fields.Word, FindingRule] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +159,7 @@ class RuleSet:
     extension_working_days_min: int
     exemptions: Mapping[str, Exemption]
     service_times: Mapping[str, ServiceTime]
+    findings: Mapping[str, FindingRule]
 
     @classmethod
     def read(cls, document: bytes) -> "RuleSet":
@@ -160,7 +195,13 @@ class RuleSet:
                 for entry in read.exemptions
             },
             service_times=read.service_times,
+            findings=read.findings,
         )
+
+    @property
+    def name(self) -> str:
+        """Id and version, as cases and findings name it."""
+        return f"{self.id}/{self.version}"
 
     def months_max(self, permit_kind: str, in_special_zone: bool) -> int:
         """The longest permit of this kind, in months."""

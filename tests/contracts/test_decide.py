@@ -45,7 +45,7 @@ def test_2021_needs_the_approval_and_the_money() -> None:
     assert decided(SUBMITTED, PAID, APPROVED).blocked_by == (reasons.BILL_MISSING,)
     decision = decided(SUBMITTED, BILLED, PAID, APPROVED)
     assert decision.blocked_by == decision.work_permit_blocked_by == ()
-    assert decision.rule_set is RULE_SETS["2021"]
+    assert decision.rule_set is RULE_SETS["2021-2"]
     assert decision.outcomes == {(BRI, "p"): "matched"}
     assert decision.bills == {CODE: "paid"}
     assert roles_of(decision) == [("submission", "s"), ("approval", "a"), ("bill", "b"), ("payment", "p")]
@@ -53,7 +53,7 @@ def test_2021_needs_the_approval_and_the_money() -> None:
 
 def test_2012_needs_the_approval_alone() -> None:
     decision = decided(OLD, APPROVED, BILLED)
-    assert decision.rule_set is RULE_SETS["2012"]
+    assert decision.rule_set is RULE_SETS["2012-2"]
     assert decision.blocked_by == ()
     assert decision.work_permit_blocked_by == (reasons.PAYMENT_MISSING,)
     assert roles_of(decision) == [("submission", "s"), ("approval", "a")]
