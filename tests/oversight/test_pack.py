@@ -226,10 +226,11 @@ def rule_set_of_the_operator() -> Forged:
     """The operator logs a cheaper rule set, with a true leaf, and recommends by it; the root never signed it."""
     world = unpaid()
     world.accept(world.bri.sign(world.bri.paid(amount="1.00")))
-    row = next(row for row in world.installed.rule_sets if row.id == "2021")
-    text = row.document.replace("version = 1", "version = 2", 1)
+    row = max((row for row in world.installed.rule_sets if row.id == "2021"), key=lambda row: row.version)
+    version = row.version + 1
+    text = row.document.replace(f"version = {row.version}", f"version = {version}", 1)
     digest = sha256(text.encode()).hexdigest()
-    world.rule_sets.append((world.append(entry.rule_set(id=row.id, version=2, sha256=digest)), text))
+    world.rule_sets.append((world.append(entry.rule_set(id=row.id, version=version, sha256=digest)), text))
     return of(world)
 
 
