@@ -121,15 +121,25 @@ def _listen(parts: frozenset[Part], settings: Settings, stack: AsyncExitStack) -
 
 
 def _doors(hub: Hub, listeners: Mapping[str, socket.socket]) -> dict[str, Loop]:
-    api = [
-        machines.create_router(hub.database, hub.registry, hub.settings.hub_api_url),
+    return {name: _door(name, hub, listener, _create_app(name, hub)) for name, listener in listeners.items()}
+
+
+def _create_app(name: str, hub: Hub) -> FastAPI:
+    if name == "metrics":
+        return probes.create_app(hub.health)
+    # Imported late: templates and their languages take time to load, which only this part needs.
+    from hub.web.pages import door as pages_door
+
+    url = hub.settings.hub_api_url
+    pages = pages_door.create_pages(hub.database, url)
+    app = probes.create_app(
+        hub.health,
+        machines.create_router(hub.database, hub.registry, url),
         log_door.create_router(hub.database, hub.registry),
-    ]
-    routers = {"api": api, "metrics": []}
-    return {
-        name: _door(name, hub, listener, probes.create_app(hub.health, *routers[name]))
-        for name, listener in listeners.items()
-    }
+        *pages_door.create_routers(hub.database, pages),
+    )
+    pages_door.install(app, pages)
+    return app
 
 
 def _door(name: str, hub: Hub, listener: socket.socket, app: FastAPI) -> Loop:

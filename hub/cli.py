@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from hub.commands import (
+    accounts,
     audit,
     doctor,
     examination,
@@ -32,6 +33,7 @@ app.add_typer(service.app)
 app.add_typer(doctor.app)
 app.add_typer(examination.app)
 app.add_typer(examination.case_app, name="case")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(log.app, name="log")

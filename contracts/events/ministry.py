@@ -1,6 +1,8 @@
 """Events of the Ministry: permits and their billing (PP 34/2021, Permenaker 8/2021)."""
 
 from decimal import Decimal
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -36,6 +38,18 @@ class StatusVerifier(Part):
 
     salt: fields.Salt
     sha256: fields.Sha256Hex
+
+    def knows(self, secret: str) -> bool:
+        """Whether this is the applicant's secret: SHA-256 over the salt's characters and then the secret's, in UTF-8.
+
+        Compared in constant time.
+        """
+        return compare_digest(digest_secret(self.salt, secret), self.sha256)
+
+
+def digest_secret(salt: str, secret: str) -> str:
+    """What the verifier of a secret says of it under a salt (SPEC.md section 3.4)."""
+    return sha256(f"{salt}{secret}".encode()).hexdigest()
 
 
 class Employer(Part):

@@ -13,6 +13,7 @@ One bank, bri, takes money whatever the bill says and tells it; the other, mandi
 it, so that what it notifies always fits its bill, and what does not is an `Attempt` that is refused.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -359,9 +360,18 @@ def _submission(random: Random, application: Application) -> dict[str, Any]:
     return {
         "tanggal": application.submitted_on.isoformat(),
         "dokumen": _draw_documents(random),
-        "verifikator": {"garam": f"{random.getrandbits(128):032x}", "sha256": f"{random.getrandbits(256):064x}"},
+        "verifikator": _verifier(f"{random.getrandbits(128):032x}", give_secret(application.number)),
         **_terms(application),
     }
+
+
+def give_secret(number: str) -> str:
+    """Return what the receipt of an application says; a real ministry would draw it."""
+    return hashlib.sha256(f"receipt {number}".encode()).hexdigest()[:24]
+
+
+def _verifier(salt: str, secret: str) -> dict[str, str]:
+    return {"garam": salt, "sha256": hashlib.sha256(f"{salt}{secret}".encode()).hexdigest()}
 
 
 def _terms(application: Application) -> dict[str, Any]:

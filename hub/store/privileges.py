@@ -38,9 +38,9 @@ PURPOSES = {
     Role.RELAY: "`hub relay`: signs and sends what goes out",
     Role.DEADLINES: "`hub deadlines`: deferred messages, timers, heartbeats, daily reports",
     Role.SEQUENCER: "`hub sequencer`: tree, checkpoints, cosignatures",
-    Role.API: "`hub api`: reads, and marks assertions as used",
+    Role.API: "`hub api`: reads, marks assertions as used, keeps sessions and attempts to sign in",
     Role.AUDIT: "commands that only look: fsck, audit, case, log, kafka apply, and each list and show",
-    Role.OPERATOR: "commands that decide: quarantine resend, lost acknowledge, reconcile run and close",
+    Role.OPERATOR: "commands that decide: quarantine resend, lost acknowledge, reconcile, accounts",
     Role.REGISTRAR: "commands that put a registry in force",
 }
 

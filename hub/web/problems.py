@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import asyncpg
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -60,42 +60,55 @@ def render(problem: Problem) -> JSONResponse:
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
-async def _on_problem(request: Request, error: Exception) -> JSONResponse:
+async def _answer(request: Request, problem: Problem) -> Response:
+    """Answer a person with a page, where the application has pages, and a program with the problem document."""
+    as_page = getattr(request.app.state, "render_problem", None)
+    page: Response | None = None if as_page is None else await as_page(request, problem)
+    return render(problem) if page is None else page
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, Problem):
         raise error
-    return render(error)
+    return await _answer(request, error)
 
 
-async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
-    return render(Problem(status, status.phrase.lower().replace(" ", "-"), status.description + ".", error.headers))
+    return await _answer(
+        request, Problem(status, status.phrase.lower().replace(" ", "-"), status.description + ".", error.headers)
+    )
 
 
-async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     places = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault["loc"]})
     detail = f"These parameters are missing, of the wrong kind or out of range: {', '.join(places)}."
-    return render(Problem(HTTPStatus.BAD_REQUEST, "request-invalid", detail))
+    return await _answer(request, Problem(HTTPStatus.BAD_REQUEST, "request-invalid", detail))
 
 
-async def _on_registry_absent(request: Request, error: Exception) -> JSONResponse:
+async def _on_registry_absent(request: Request, error: Exception) -> Response:
     detail = "The exchange has no registry yet."
-    return render(Problem(HTTPStatus.SERVICE_UNAVAILABLE, "registry-absent", detail, {"Retry-After": RETRY_AFTER_S}))
+    return await _answer(
+        request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, "registry-absent", detail, {"Retry-After": RETRY_AFTER_S})
+    )
 
 
-async def _on_database_error(request: Request, error: Exception) -> JSONResponse:
+async def _on_database_error(request: Request, error: Exception) -> Response:
     log.warning("api.database_unreachable", reason=type(error).__name__)
     detail = "The exchange cannot reach its database just now."
-    return render(Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": RETRY_AFTER_S}))
+    return await _answer(
+        request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": RETRY_AFTER_S})
+    )
 
 
-async def _on_defect(request: Request, error: Exception) -> JSONResponse:
+async def _on_defect(request: Request, error: Exception) -> Response:
     # The exception's text may quote a message, so that only its kind is logged.
     log.error("api.defect", kind=type(error).__name__)
-    return render(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "The exchange failed to answer."))
+    return await _answer(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "The exchange failed to answer."))
 
 
 def describe(*media_types: str) -> dict[int | str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import json
 import signal
 import stat
@@ -32,6 +33,7 @@ FULL_HELP = [
     [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["doctor"], ["case", "show"],
     ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
     ["lost", "list"], ["lost", "acknowledge"],
+    ["accounts", "add"], ["accounts", "list"], ["accounts", "disable"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
     ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["kafka", "apply"], ["vectors", "run"],
 ]  # fmt: skip
@@ -316,6 +318,24 @@ def test_what_was_lost_is_listed_and_acknowledged(installed: Operator) -> None:
     assert installed.hub("lost", "list", "--json").json == []
     (kept,) = installed.hub("lost", "list", "--all", "--json").json
     assert (kept["actor"], kept["reason"]) == ("siti", "All has come again.")
+
+
+def test_who_may_sign_in_is_added_listed_and_disabled(installed: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(*words: str, password: str = "four petals of kawung") -> Answer:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
+        return installed.hub("accounts", "add", *words)
+
+    assert add("siti", "--role", "officer", "--unit", "unit-00001").out == "siti may sign in.\n"
+    assert add("budi", "--role", "bank", "--participant", "bri", "--json").json == {"name": "budi", "role": "bank"}
+    assert add("siti", "--role", "operator").code == 1
+    assert add("dewi", "--role", "operator", password="too short").code == 2
+    for words in (["Siti", "--role", "operator"], ["ani", "--role", "officer"], ["ani", "--role", "applicant"]):
+        assert add(*words).code == 2
+    assert installed.hub("accounts", "disable", "siti").out == "siti may not sign in any more.\n"
+    assert installed.hub("accounts", "disable", "siti").code == 1
+    listed = installed.hub("accounts", "list", "--json").json
+    assert [(one["name"], one["disabled_at"] is None) for one in listed] == [("budi", True), ("siti", False)]
+    assert "argon2" not in json.dumps(listed)
 
 
 def test_vectors_come_out_as_they_say(operator: Operator) -> None:

@@ -1,0 +1,97 @@
+"""accounts: the people who may sign in to the exchange's pages."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from hub.accounts import AccountInvalid, Role, make_account
+from hub.clock import utc_now
+from hub.commands.terminal import (
+    FOUND_WRONG,
+    AsJson,
+    database,
+    print_fault,
+    print_json,
+    print_line,
+    print_table,
+    wait_for,
+)
+from hub.settings import Settings, SettingsInvalid, read_settings
+from hub.store import accounts
+from hub.store.accounts import Account
+
+COLUMNS = ("name", "role", "unit", "participant", "created_at", "disabled_at")
+
+app = typer.Typer(no_args_is_help=True, help="The people who may sign in to the pages.")
+
+
+@app.command("add", epilog="Example: hub accounts add siti --role officer --unit unit-00001 < password.txt")
+def add_account(
+    name: Annotated[str, typer.Argument(help="The name to sign in with.")],
+    role: Annotated[Role, typer.Option(help="What the person may see.")],
+    unit: Annotated[str | None, typer.Option(help="An officer's unit, as the ministry's events name it.")] = None,
+    participant: Annotated[str | None, typer.Option(help="The bank that a bank's person answers for.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add an account. The password is asked for, or read as one line where nobody sits at a terminal.
+
+    Exit code 1 if the name is taken.
+    """
+    try:
+        account = make_account(name, role, unit, participant, _read_password())
+    except AccountInvalid as error:
+        raise SettingsInvalid(str(error)) from None
+    if not wait_for(_add(read_settings(), account)):
+        print_fault(f"There is an account {name} already.")
+        raise typer.Exit(FOUND_WRONG)
+    if as_json:
+        print_json({"name": name, "role": role.value})
+    else:
+        print_line(f"{name} may sign in.")
+
+
+def _read_password() -> str:
+    # A password among the arguments would stand in the list of processes and in the shell's history.
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+async def _add(settings: Settings, account: Account) -> bool:
+    async with database(settings) as opened, opened.connection() as connection:
+        return await accounts.add(connection, account, utc_now())
+
+
+@app.command("list", epilog="Example: hub accounts list --json")
+def list_accounts(as_json: AsJson = False) -> None:
+    """List the accounts, those that were disabled too."""
+    rows = wait_for(_list(read_settings()))
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, COLUMNS, "No accounts.")
+
+
+async def _list(settings: Settings) -> list[dict[str, Any]]:
+    async with database(settings) as opened, opened.connection() as connection:
+        return await accounts.list_all(connection)
+
+
+@app.command("disable", epilog="Example: hub accounts disable siti")
+def disable_account(
+    name: Annotated[str, typer.Argument(help="The name that the list shows.")], as_json: AsJson = False
+) -> None:
+    """Keep somebody from signing in, and end the sessions there are. Exit code 1 if there is no such account."""
+    if not wait_for(_disable(read_settings(), name)):
+        print_fault(f"There is no account {name} that may sign in.")
+        raise typer.Exit(FOUND_WRONG)
+    if as_json:
+        print_json({"name": name, "disabled": True})
+    else:
+        print_line(f"{name} may not sign in any more.")
+
+
+async def _disable(settings: Settings, name: str) -> bool:
+    async with database(settings) as opened, opened.connection() as connection:
+        return await accounts.disable(connection, name, utc_now())

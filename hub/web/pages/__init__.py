@@ -1,0 +1,1 @@
+"""The pages for people: rendered here, in Indonesian and English, and useful without JavaScript."""

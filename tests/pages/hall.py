@@ -1,0 +1,136 @@
+"""The hall: the pages over a real database, with applications at every stage, and somebody of each role."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from contracts.events.ministry import digest_secret
+from hub.accounts import Role, make_account
+from hub.health import Health
+from hub.store import accounts
+from hub.trust import RegistryInForce
+from hub.web import log, machines, probes
+from hub.web.pages import door
+from tests.hub.exchange import PERSON, Exchange
+
+URL = "https://hub.example"
+PASSWORD = "the kawung has four petals"
+SECRET = "kawung-7Q2M-4TX9-D3PL"
+SALT = "p2mCqtDPYuJvVrDRTEYOYw"
+STAFF: dict[Role, dict[str, str]] = {
+    Role.OFFICER: {"unit": "unit-00001"},
+    Role.BANK: {"participant": "bri"},
+    Role.IMMIGRATION: {},
+    Role.OVERSIGHT: {},
+    Role.MINISTER: {},
+    Role.OPERATOR: {},
+}
+STAGES = (
+    "received", "deficient", "assessing", "payment_due", "at_immigration", "visa_approved", "withdrawn", "rejected",
+)  # fmt: skip
+
+
+def number_of(stage: str) -> str:
+    """The number of the application that stands there."""
+    return f"B.3/{STAGES.index(stage) + 101:06}/PK.04.00/III/2026"
+
+
+def code_of(stage: str) -> str:
+    """The billing code of that application."""
+    return f"8202603{STAGES.index(stage) + 101:08}"
+
+
+@dataclass
+class Hall:
+    """The application, and the browsers of the people in it."""
+
+    exchange: Exchange
+    app: FastAPI
+    paths: frozenset[str]
+    browsers: dict[Role | None, httpx.AsyncClient] = field(default_factory=dict)
+
+    def open_browser(self, **headers: str) -> httpx.AsyncClient:
+        """Give a browser of somebody who has not signed in."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        standard = {"accept": "text/html", "accept-language": "en", "sec-fetch-site": "same-origin"}
+        return httpx.AsyncClient(transport=transport, base_url=URL, headers=standard | headers)
+
+    async def browser_of(self, role: Role | None) -> httpx.AsyncClient:
+        """Give the browser of a role, signed in the first time; None is anybody."""
+        if role not in self.browsers:
+            browser = self.browsers[role] = self.open_browser()
+            if role is Role.APPLICANT:
+                form = {"application": number_of("payment_due"), "secret": SECRET}
+                assert (await browser.post("/status", data=form)).status_code == 303
+            elif role is not None:
+                form = {"name": role.value, "password": PASSWORD}
+                assert (await browser.post("/sign-in", data=form)).status_code == 303
+        return self.browsers[role]
+
+
+async def fill(exchange: Exchange) -> None:
+    """Put an application at every stage."""
+    ministry, bri = exchange.ministry, exchange.bri
+    verifier = {"salt": SALT, "sha256": digest_secret(SALT, SECRET)}
+    values: list[bytes] = []
+    paid: list[bytes] = []
+    for stage in STAGES:
+        number, code = number_of(stage), code_of(stage)
+        values.append(ministry.submitted(number, status_verifier=verifier))
+        if stage == "received":
+            continue
+        if stage == "deficient":
+            missing = [{"code": "DOC_UNREADABLE", "document": "CONTRACT"}]
+            values.append(ministry.permit("deficiency_notified", number, missing=missing))
+            continue
+        values.append(ministry.permit("completed", number))
+        if stage == "rejected":
+            values.append(ministry.permit("rejected", number, decision="TLK.1/2026", reason_code="NOT_FEASIBLE"))
+        if stage in ("payment_due", "at_immigration", "visa_approved", "withdrawn"):
+            values.append(ministry.billed(number, code))
+        if stage in ("at_immigration", "visa_approved", "withdrawn"):
+            values.append(ministry.approved(number, person=PERSON))
+            paid.append(bri.paid(code))
+    await exchange.take(*ministry.sign_all(values))
+    await exchange.take(*bri.sign_all(paid))
+    revoked = ministry.permit("revoked", number_of("withdrawn"), decision="CBT.1/2026", reason_code="DATA_FALSE")
+    await exchange.take(ministry.sign(revoked))
+
+
+@asynccontextmanager
+async def open_hall(dsn: str, url: str = URL) -> AsyncIterator[Hall]:
+    """Give the hall over an empty database."""
+    exchange = await Exchange.open(dsn)
+    await fill(exchange)
+    async with exchange.database.connection() as connection:
+        for role, scope in STAFF.items():
+            account = make_account(role.value, role, scope.get("unit"), scope.get("participant"), PASSWORD)
+            await accounts.add(connection, account, datetime.now(UTC))
+    hall = Hall(exchange, *create_app(exchange, url))
+    try:
+        yield hall
+    finally:
+        for browser in hall.browsers.values():
+            await browser.aclose()
+        await exchange.database.close()
+
+
+def create_app(exchange: Exchange, url: str) -> tuple[FastAPI, frozenset[str]]:
+    """Put the API and the pages together as the hub does; give the pages' paths too."""
+    in_force = RegistryInForce(exchange.root.public)
+    pages = door.create_pages(exchange.database, url)
+    routers = door.create_routers(exchange.database, pages)
+    app = probes.create_app(
+        Health(),
+        machines.create_router(exchange.database, in_force, url),
+        log.create_router(exchange.database, in_force),
+        *routers,
+    )
+    door.install(app, pages)
+    paths = frozenset(route.path for router in routers for route in router.routes if isinstance(route, APIRoute))
+    return app, paths
