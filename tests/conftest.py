@@ -28,6 +28,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "docker engine": engine_answers,
     "root": lambda: os.geteuid() == 0,
     "curl": lambda: shutil.which("curl") is not None,
+    "openssl": lambda: shutil.which("openssl") is not None,
     "go": toolchains.has_go,
     "node": toolchains.has_node,
     "jdk": toolchains.has_jdk,

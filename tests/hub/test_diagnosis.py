@@ -50,7 +50,7 @@ CLEAN = Found(1, {}, frozenset(), {})
         (judge_broker_clock(-3 * S), "wrong", "arrive 3.0 s before"),
         (judge_broker_clock(2 * MIN), "notice", "took 120 s"),
         (judge_disk(Disk("It", 100 * GIB, 50 * GIB)), "ok", "50.0 of 100.0 GiB"),
-        (judge_disk(Disk("It", 100 * GIB, 9 * GIB)), "wrong", "9.0 of 100.0 GiB"),
+        (judge_disk(Disk("It", 100 * GIB, 4 * GIB)), "wrong", "4.0 of 100.0 GiB"),
         (judge_disk(Disk("It", 2 * GIB, GIB - 1)), "wrong", "1.0 of 2.0 GiB"),
         (judge_disk(Disk("It", -1, -1)), "unknown", "does not tell"),
         (judge_lag("It", {"from.bri": 10_000}, "Wait."), "ok", "10000 messages"),
