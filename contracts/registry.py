@@ -17,7 +17,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.log.checkpoint import Policy
 from contracts.log.fault import Unproven
-from contracts.log.note import VerifierKey
+from contracts.log.note import NOTE_BYTES_MAX, VerifierKey
+from contracts.log.succession import Predecessor, find_breach, read_predecessor
 from contracts.wire import base64url
 from contracts.wire.instant import read_instant
 from contracts.wire.key import PrivateKey, PublicKey
@@ -29,6 +30,7 @@ DOCUMENT_BYTES_MAX = 4 * 1024 * 1024
 PARTITIONS_MAX = 1024
 LOG_KEYS_MAX = 16
 WITNESSES_MAX = 16
+PREDECESSORS_MAX = 16
 RECOMMENDATIONS = "recommendations"
 
 Kind = Literal["ministry", "bank", "immigration", "oversight", "labour_office", "hub"]
@@ -129,6 +131,13 @@ class ContractEntry(_Part):
     sha256: Hex
 
 
+class _Predecessor(_Part):
+    checkpoint: str = Field(max_length=NOTE_BYTES_MAX)
+    log_keys: list[str] = Field(min_length=1, max_length=LOG_KEYS_MAX)
+    witnesses: list[str] = Field(max_length=WITNESSES_MAX)
+    witness_quorum: Annotated[int, Field(ge=0, le=WITNESSES_MAX)]
+
+
 class _Document(_Part):
     format: Literal["tkahub-registry/1"]
     environment: Name
@@ -138,6 +147,7 @@ class _Document(_Part):
     log_keys: list[str] = Field(default_factory=list, max_length=LOG_KEYS_MAX)
     witnesses: list[str] = Field(default_factory=list, max_length=WITNESSES_MAX)
     witness_quorum: Annotated[int, Field(ge=0, le=WITNESSES_MAX)] = 0
+    predecessors: list[_Predecessor] = Field(default_factory=list, max_length=PREDECESSORS_MAX)
     proof_required: bool
     limits: Limits
     topics: dict[Topic, Annotated[int, Field(ge=1, le=PARTITIONS_MAX)]]
@@ -182,6 +192,7 @@ class Registry:
     issued_at: datetime
     log_origin: str
     log: Policy
+    predecessors: tuple[Predecessor, ...]
     proof_required: bool
     limits: Limits
     topics: Mapping[str, int]
@@ -222,6 +233,14 @@ class Registry:
     def partitions(self, topic: str) -> int | None:
         """Return how many partitions a logical topic has; None for a topic that is not one of the exchange's."""
         return self.topics.get(topic)
+
+    def first_origin(self) -> str:
+        """Return the origin of the first log: what the hub derives from the log's name outlives a log that ended."""
+        return self.predecessors[0].policy.origin if self.predecessors else self.log_origin
+
+    def log_of(self, origin: str) -> Policy:
+        """Return whom to believe about the log of this origin; about an unknown one, that is the log in force."""
+        return next((one.policy for one in self.predecessors if one.policy.origin == origin), self.log)
 
     def hub(self) -> Participant | None:
         """Return the participant that is the exchange itself."""
@@ -287,6 +306,7 @@ def _registry_of(payload: Mapping[str, Any]) -> Registry:
         issued_at=read_instant(document.issued_at),
         log_origin=document.log_origin,
         log=log,
+        predecessors=_predecessors_of(document),
         proof_required=document.proof_required,
         limits=document.limits,
         topics=MappingProxyType(dict(document.topics)),
@@ -312,6 +332,17 @@ def _log_policy_of(document: _Document) -> Policy:
     if any(key.name != document.log_origin for key in log_keys):
         raise _malformed("log_keys: a key's name is not the log's origin")
     return policy
+
+
+def _predecessors_of(document: _Document) -> tuple[Predecessor, ...]:
+    """Read the logs that ended, each with its last checkpoint. Raises RegistryError."""
+    try:
+        return tuple(
+            read_predecessor(one.checkpoint, one.log_keys, one.witnesses, one.witness_quorum)
+            for one in document.predecessors
+        )
+    except (Unproven, ValueError) as error:
+        raise _malformed(f"predecessors: {error}") from None
 
 
 def _require_unique(what: str, names: Iterable[object]) -> None:
@@ -351,14 +382,17 @@ def _key_of(entry: _Key) -> KeyEntry:
 def check_successor(old: Registry, new: Registry) -> None:
     """Refuse a document that may not follow the one in force.
 
-    The version rises, environment and log origin stay, and history is only added to: no participant or key is gone,
-    no key changes hands or use, no revocation is taken back or put off, no contract, rule set or log key is gone. A
-    topic never loses partitions; `recommendations` keeps its number for life, since it is compacted by key.
+    The version rises, the environment stays, and so does the log, or the document names the last checkpoint of the one
+    that ends (contracts.log.succession). History is only added to: no participant or key is gone, no key changes hands
+    or use, no revocation is taken back or put off, no contract, rule set or log key is gone. A topic never loses
+    partitions; `recommendations` keeps its number for life, since it is compacted by key.
 
     Raises RegistryError (registry_rollback, registry_history_lost).
     """
-    if (old.environment, old.log_origin) != (new.environment, new.log_origin):
-        raise RegistryError(Code.REGISTRY_ROLLBACK, "of another environment or log")
+    if old.environment != new.environment:
+        raise RegistryError(Code.REGISTRY_ROLLBACK, "of another environment")
+    if breach := find_breach((old.log, old.predecessors), (new.log, new.predecessors)):
+        raise RegistryError(Code.REGISTRY_ROLLBACK, breach)
     if new.version <= old.version:
         raise RegistryError(Code.REGISTRY_ROLLBACK, "not newer than the one in force")
     for party in old.participants.values():
@@ -371,7 +405,7 @@ def check_successor(old: Registry, new: Registry) -> None:
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a rule set is gone or changed without a new version")
     if not old.contracts.items() <= new.contracts.items():
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a contract is gone or changed without a new version")
-    if not set(old.log.log_keys) <= set(new.log.log_keys):
+    if old.log_origin == new.log_origin and not set(old.log.log_keys) <= set(new.log.log_keys):
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a key of the log, under which older proofs verify")
     for topic, partitions in old.topics.items():
         kept = new.topics.get(topic, 0)

@@ -142,6 +142,9 @@ async def _find_keys(connection: Connection, registries: Sequence[tuple[int, str
     old: Registry | None = None
     for index, document in registries:
         new = Registry.read(document.encode(), root)
+        if old is not None and old.log_origin != new.log_origin:
+            # The first entry of a log that took over stands before the registry that put it in force.
+            found.append(index - 1)
         found += await store.find_entries(connection, index, set(expect_key_entries(old, new)))
         old = new
     return found

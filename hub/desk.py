@@ -123,7 +123,7 @@ class Judgement:
         registry = Registry.read(current[1].encode(), root)
         rows = await registry_store.read_rule_sets(connection)
         rulebook = Rulebook(RuleSet.read(row.document.encode()) for row in rows)
-        return cls(registry, rulebook, Routes(registry), VerifiedRoots(), name_log(registry.log_origin))
+        return cls(registry, rulebook, Routes(registry), VerifiedRoots(), name_log(registry.first_origin()))
 
     def occasion(self, passed: Mapping[str, str] | None = None, closing: Closing | None = None) -> Occasion:
         """Return what cases are judged for, with the patience that the registry asks for."""

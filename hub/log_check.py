@@ -1,7 +1,7 @@
 """fsck's part in the evidence log's tree: made again from the leaves, and compared with what was stored and signed."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 from contracts import merkle
@@ -24,8 +24,8 @@ class _Signed(NamedTuple):
     root: bytes
 
 
-async def check_tree(connection: Connection, policy: Policy | None) -> AsyncIterator[Finding]:
-    """Yield what does not hold of tree, tiles, checkpoints and cosignatures. `policy`: whose signatures count."""
+async def check_tree(connection: Connection, policies: Sequence[Policy]) -> AsyncIterator[Finding]:
+    """Yield what does not hold of tree, tiles, checkpoints and cosignatures. `policies`: whose count, log by log."""
     size = await tiles.read_size(connection)
     kept = deque(await tiles.read_checkpoints(connection))
     edge, tile_count = Edge(), 0
@@ -44,7 +44,7 @@ async def check_tree(connection: Connection, policy: Policy | None) -> AsyncIter
             for finding in await _check_tile(connection, tile, data):
                 yield finding
         if kept and kept[0].size == edge.size:
-            for finding in _check_checkpoint(kept.popleft(), _Signed(edge.size, edge.root()), policy):
+            for finding in _check_checkpoint(kept.popleft(), _Signed(edge.size, edge.root()), policies):
                 yield finding
     for row in kept:
         yield Finding("checkpoint_ahead", f"checkpoint/{row.size}", f"the tree has {size} leaves")
@@ -60,10 +60,12 @@ async def _check_tile(connection: Connection, tile: Tile, data: bytes) -> list[F
     return []
 
 
-def _check_checkpoint(row: KeptCheckpoint, tree: _Signed, policy: Policy | None) -> Iterator[Finding]:
+def _check_checkpoint(row: KeptCheckpoint, tree: _Signed, policies: Sequence[Policy]) -> Iterator[Finding]:
     subject = f"checkpoint/{row.size}"
-    if policy is None:
+    if not policies:
         return
+    origin = row.note.partition("\n")[0]
+    policy = next((one for one in policies if one.origin == origin), policies[-1])
     try:
         opened = open_checkpoint(row.note.encode(), Policy(policy.origin, policy.log_keys))
     except Unproven as error:

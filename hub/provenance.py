@@ -41,7 +41,11 @@ class Keys:
         self._public: dict[str, PublicKey] = {}
         self._owners: dict[str, str] = {}
         payload = {"participants": []} if document is None else _payload_of(document)
-        self.log = None if document is None else _log_policy_of(payload)
+        self.logs: list[Policy] = [] if document is None else _log_policies_of(payload)
+        ended = [log["checkpoint"] for log in payload.get("predecessors", ())]
+        self.successions = {
+            entry.succession(origin=log.origin, checkpoint=note) for log, note in zip(self.logs[1:], ended, strict=True)
+        }
         for party in payload["participants"]:
             for key in party["keys"]:
                 self.entries[party["id"], key["kid"], key["use"]] = key["revoked_at"] is not None
@@ -57,15 +61,19 @@ class Keys:
         return self._owners.get(kid)
 
 
-def _log_policy_of(payload: dict[str, Any]) -> Policy:
-    """Read whom the registry believes about the log. Raises LookupError, ValueError."""
+def _log_policies_of(payload: dict[str, Any]) -> list[Policy]:
+    """Read whom the registry believes about each log there was, the oldest first. Raises LookupError, ValueError."""
     try:
-        log_keys, witnesses = (
-            tuple(map(VerifierKey.read, payload.get(name, ()))) for name in ("log_keys", "witnesses")
-        )
+        policies = []
+        for log in (*payload.get("predecessors", ()), payload):
+            log_keys, witnesses = (
+                tuple(map(VerifierKey.read, log.get(name, ()))) for name in ("log_keys", "witnesses")
+            )
+            origin = payload["log_origin"] if log is payload else log_keys[0].name
+            policies.append(Policy(origin, log_keys, witnesses))
     except Unproven as error:
         raise ValueError(str(error)) from None
-    return Policy(payload["log_origin"], log_keys, witnesses)
+    return policies
 
 
 def _payload_of(document: str) -> dict[str, Any]:
@@ -175,6 +183,8 @@ def _stands_alone(leaf: bytes, keys: Keys) -> bool:
     match read.get("kind"):
         case "timer" | "operator_action":
             return True
+        case "succession":
+            return leaf in keys.successions
         case "key_added":
             return (read.get("participant"), read.get("kid"), read.get("use")) in keys.entries
         case "key_revoked":

@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
-from contracts.errors import Code, RegistryError
 from contracts.events import EVENTS
 from contracts.log import entry
 from contracts.registry import FORMAT, Participant, Registry, check_successor, write_registry
 from contracts.rules.rulebook import RuleSet
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey, PublicKey
+from hub import succession
 from hub.store import registry as registry_store
 from hub.store.database import Database
 from hub.store.registry import LogHead, RuleSetRow
@@ -205,19 +205,15 @@ async def apply(database: Database, edit: Edit, root: PrivateKey, pinned: Public
         new = Registry.read(jws, pinned)
         if old is not None:
             check_successor(old, new)
-        entries = [entry.registry(version=new.version, sha256=hashlib.sha256(jws).hexdigest())]
+        entries = await succession.begin(connection, head, new)
+        registry_index = head.next_index + len(entries)
+        entries.append(entry.registry(version=new.version, sha256=hashlib.sha256(jws).hexdigest()))
         await _register_installed(connection, installed, head, entries)
         entries += _key_entries(old, new)
-        head = head._replace(origin=_origin(head, new))
-        await registry_store.add_registry(connection, new.version, jws.decode(), head.next_index, now)
+        head = head._replace(origin=new.log_origin)
+        await registry_store.add_registry(connection, new.version, jws.decode(), registry_index, now)
         await registry_store.append_leaves(connection, head, entries, new.version)
-    return Applied(new, head.next_index, len(entries))
-
-
-def _origin(head: LogHead, new: Registry) -> str:
-    if head.origin not in ("", new.log_origin):
-        raise RegistryError(Code.REGISTRY_ROLLBACK, "of another log")
-    return new.log_origin
+    return Applied(new, registry_index, len(entries))
 
 
 async def _register_installed(connection: Any, installed: Installed, head: LogHead, entries: list[bytes]) -> None:

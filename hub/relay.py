@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
@@ -34,6 +33,7 @@ from hub.store import outbox
 from hub.store.database import Database
 from hub.store.election import SESSION_ERRORS, Election, stand_until
 from hub.store.outbox import OutboxRow
+from hub.told import NotTold, fetch_positions, read_told
 from hub.transport import RELAY_GROUP as GROUP
 from hub.transport import is_output, name_transactional_id
 from hub.trust import RegistryInForce
@@ -58,6 +58,9 @@ POLL_S = 1.0
 # One look at the streams' heads serves every notification that came meanwhile.
 WAKE_PAUSE_S = 0.002
 BACKOFF_S_MAX = 10.0
+# So many of the last messages are compared with Kafka where its position is ahead of the note.
+COMPARED_MAX = 500
+RESTORED = "docs/how-to/backup-and-restore.md"
 
 # AssertionError: fencing surfaces as one on later calls.
 TRANSIENT = (KafkaError, AssertionError, *SESSION_ERRORS)
@@ -99,7 +102,7 @@ def check_position(stream: str, position: int, noted: int, last: int) -> None:
     if position > last:
         raise RelayRefused(
             f"Kafka says that {stream} was relayed up to {position}, the outbox ends at {last}: this database is older "
-            "than this topic. Nothing was sent. See docs/operations.md, 'A restored database'."
+            f"than this topic. Nothing was sent. See {RESTORED}."
         )
 
 
@@ -169,7 +172,7 @@ class TopicRelay:
     def _report(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         metrics.RELAY_RECYCLED.labels(self.topic).inc()
-        told = isinstance(error, TopicMissing | RelayStalled)
+        told = isinstance(error, TopicMissing | RelayStalled | NotTold)
         sentence = str(error) if told else f"Kafka or the database fails: {_name(error)}."
         if self._health.report(self.part, sentence):
             log.warning("relay.retrying", topic=self.topic, reason=sentence)
@@ -246,7 +249,7 @@ class TopicRelay:
     async def _read_positions(self) -> dict[int, int]:
         """Return the last seq that Kafka holds of each partition. Raises RelayRefused, TopicMissing."""
         wanted = self._signer.registry.topics[self.topic]
-        offsets, found = await self._discarded.finish(self._fetch_offsets(wanted))
+        offsets, found = await self._discarded.finish(fetch_positions(self._cluster, self.topic, wanted))
         if found < wanted:
             raise TopicMissing(f"Topic {self.topic} has {found} of its {wanted} partitions: run `hub kafka apply`.")
         async with self._database.connection() as connection:
@@ -272,29 +275,25 @@ class TopicRelay:
                 raise RelayRefused(
                     f"Kafka says that {self.topic}/{partition} was relayed up to {position}, but what the outbox holds "
                     f"at {unsigned} was never signed: this database is older than this topic. Nothing was sent. "
-                    "See docs/operations.md, 'A restored database'."
+                    f"See {RESTORED}."
                 )
+            await self._check_told(partition, max(noted, position - COMPARED_MAX), position)
 
-    async def _fetch_offsets(self, wanted: int) -> tuple[dict[int, int], int]:
-        """Return the group's positions by partition, and how many partitions the topic has (0: it does not exist)."""
-        physical = self._cluster.physical(self.topic)
-        admin = AIOKafkaAdminClient(
-            **self._cluster.options,
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            client_id=f"{physical}-relay",
-        )
-        async with asyncio.timeout(START_TIMEOUT_S):
-            try:
-                await admin.start()
-                described = await admin.describe_topics([physical])
-                found = sum(len(topic["partitions"]) for topic in described if topic["error_code"] == 0)
-                if found < wanted:
-                    return {}, found
-                partitions = [TopicPartition(physical, partition) for partition in range(wanted)]
-                held = await admin.list_consumer_group_offsets(self._cluster.prefix + GROUP, partitions=partitions)
-            finally:
-                await admin.close()
-        return {tp.partition: meta.offset - 1 for tp, meta in held.items() if meta.offset > 0}, found
+    async def _check_told(self, partition: int, after: int, until: int) -> None:
+        """Refuse a database that holds other messages than Kafka at places that were told. Raises RelayRefused.
+
+        A restored database that has taken messages in anew has forwards there, which bear no mark of the hub's own.
+        """
+        told = await self._discarded.finish(read_told(self._cluster, self.topic, partition, after, until))
+        async with self._database.connection() as connection:
+            rows = await outbox.read_rows(connection, self.topic, partition, after, until - after)
+        held = {row.seq: row.value for row in rows}
+        other = [seq for seq, one in told.items() if held.get(seq) != one.value]
+        if other:
+            raise RelayRefused(
+                f"Kafka holds another message at hub-seq {min(other)} of {self.topic}/{partition} than the outbox: "
+                f"this database is older than this topic. Nothing was sent. See {RESTORED}."
+            )
 
     async def _prepare(self, positions: dict[int, int]) -> Shipment:
         """Read what comes after `positions` and sign what has no signature yet."""

@@ -157,7 +157,7 @@ class Sealing:
             raise ValueError("The registry names no participant of kind hub with a source.")
         self._registry = registry
         self._source = min(hub.sources)
-        self._log_name = name_log(registry.log_origin)
+        self._log_name = name_log(registry.first_origin())
         self._base = base
         self._seqs = dict(seqs)
         self._leaf = leaf

@@ -127,7 +127,8 @@ class Sequencer:
                 if loop.time() - confirmed_s >= POLL_S:
                     # A leader that lost its lock while it was frozen stands back, and so does a key that is not listed.
                     await election.confirm()
-                    await self._refresh()
+                    if (await self._refresh()).log_origin != self._origin:
+                        raise LogRefused("The registry has put another log in force. Start the sequencer again.")
                     confirmed_s = loop.time()
                 edge = await self._advance(edge)
                 self._health.clear(PART)
@@ -148,7 +149,7 @@ class Sequencer:
         """Return the tree's edge once it is certain that the tree holds all that was ever signed of it."""
         known = [self._seen] if self._seen is not None else []
         if not known and registry.log.witnesses:
-            known = await self._witnesses.ask_all(registry)
+            known = [seen.checkpoint for seen in await self._witnesses.ask_all(registry)]
         # Read after what is known elsewhere: another sequencer may sign meanwhile, and what it signs is here before.
         async with self._database.connection() as connection:
             stored = await tiles.read_newest(connection)
@@ -156,14 +157,27 @@ class Sequencer:
             edge = await tiles.read_edge(connection, size)
         if stored is not None:
             known.append(read_checkpoint(stored.note.text))
+        if any(checkpoint.size > edge.size for checkpoint in known):
+            edge = await self._catch_up(edge)
         for checkpoint in known:
             await self._check_contains(registry, edge, checkpoint)
         self._origin = registry.log_origin
         return edge
 
+    async def _catch_up(self, edge: Edge) -> Edge:
+        """Take in the leaves that a copy of the database had and its tree had not yet; nothing is signed of it."""
+        try:
+            return await self._grow(edge)
+        except Superseded:
+            async with self._database.connection() as connection:
+                return await tiles.read_edge(connection, await tiles.read_size(connection))
+
     async def _check_contains(self, registry: Registry, edge: Edge, signed: Checkpoint) -> None:
         """Raise LogRefused unless the tree of `edge` contains the tree that was signed."""
-        now = Checkpoint(registry.log_origin, edge.size, edge.root())
+        # What the database holds of a log that ended is the beginning of the one that took over from it.
+        ended = {one.policy.origin for one in registry.predecessors}
+        origin = signed.origin if signed.origin in ended else registry.log_origin
+        now = Checkpoint(origin, edge.size, edge.root())
         path: list[bytes] = []
         if 0 < signed.size < now.size:
             stretches = consistency_stretches(signed.size, now.size)
@@ -175,7 +189,7 @@ class Sequencer:
         except Unproven as error:
             raise LogRefused(
                 f"The log of this database is not what was signed before ({error}). Nothing was signed. "
-                "See docs/operations.md, 'The log contradicts a witness'."
+                "See docs/how-to/backup-and-restore.md."
             ) from None
 
     async def _advance(self, edge: Edge) -> Edge:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from contracts.log.checkpoint import CLOCK_SKEW_S, Checkpoint, Policy, open_checkpoint, read_size
+from contracts.log.checkpoint import CLOCK_SKEW_S, Opened, Policy, open_checkpoint, read_checkpoint, read_size
 from contracts.log.fault import Fault, Unproven
 from contracts.log.note import Note, VerifierKey, encode_base64, read_signatures, signatures_of, timestamp_of
 from contracts.log.tile import Hashes, consistency_stretches, tiles_for
@@ -56,7 +56,7 @@ class Witness:
         # The size that this witness cosigned last, as far as is known here.
         self._last_size = 0
 
-    async def ask(self, policy: Policy) -> Checkpoint | None:
+    async def ask(self, policy: Policy) -> Opened | None:
         """Return what it saw last; None if it never saw this log. Raises httpx.HTTPError, Unproven."""
         origin = hashlib.sha256(policy.origin.encode()).hexdigest()
         answer = await self._client.get(f"{self.url}/{origin}/checkpoint")
@@ -64,9 +64,9 @@ class Witness:
             return None
         answer.raise_for_status()
         # Any of the registry's witnesses may have cosigned it; the log itself must have signed it.
-        checkpoint = open_checkpoint(answer.content, replace(policy, quorum=0)).checkpoint
-        self._last_size = checkpoint.size
-        return checkpoint
+        opened = open_checkpoint(answer.content, replace(policy, quorum=0))
+        self._last_size = opened.checkpoint.size
+        return opened
 
     async def submit(self, database: Database, newest: StoredCheckpoint, registry: Registry) -> bool:
         """Ask for a cosignature and keep it; return whether there is one now.
@@ -119,11 +119,11 @@ class Witness:
         seen = await self.ask(policy)
         async with database.connection() as connection:
             held = await tiles.read_newest(connection)
-        if seen is not None and held is not None and seen.size > held.size:
+        if seen is not None and held is not None and seen.checkpoint.size > held.size:
             raise WitnessRefused(
-                f"The witness at {self.url} holds this log's own checkpoint of size {seen.size}, the database's newest "
-                f"is of size {held.size}: this database is older. Nothing more is signed. "
-                "See docs/operations.md, 'The log contradicts a witness'."
+                f"The witness at {self.url} holds this log's own checkpoint of size {seen.checkpoint.size}, the "
+                f"database's newest is of size {held.size}: this database is older. Nothing more is signed. "
+                "See docs/how-to/backup-and-restore.md."
             )
 
 
@@ -145,12 +145,12 @@ class Witnesses:
         """Say that there is a new checkpoint."""
         self._news.set()
 
-    async def ask_all(self, registry: Registry) -> list[Checkpoint]:
+    async def ask_all(self, registry: Registry) -> list[Opened]:
         """Return what each witness that answers saw last; one that never saw this log gives nothing.
 
         Raises WitnessUnreachable if none answers.
         """
-        found: list[Checkpoint] = []
+        found: list[Opened] = []
         answered = False
         async with _open_client() as client:
             for url in self._urls:
@@ -188,7 +188,7 @@ class Witnesses:
             async with database.connection() as connection:
                 newest = await tiles.read_newest(connection)
                 registry = await in_force.refresh(connection)
-            if newest is None:
+            if newest is None or read_checkpoint(newest.note.text).origin != registry.log_origin:
                 return PAUSE_FOR_QUORUM_S
             behind = [witness for witness, size in cosigned.items() if size < newest.size]
             asked = [_submit(witness, database, newest, registry) for witness in behind]

@@ -43,7 +43,7 @@ SQL_ROOMS = (
     "connectors/oversight/monitor_state.py",
     "connectors/oversight/witness_state.py",
 )
-KAFKA_ROOMS = ("hub/intake", "hub/relay", "hub/topics.py", "hub/administration.py")
+KAFKA_ROOMS = ("hub/intake", "hub/relay", "hub/told.py", "hub/topics.py", "hub/administration.py")
 FAILPOINTS = ("hub.failpoint", "connectors.link.failpoint")
 # Written in two halves, so that this file does not hold what it looks for.
 MACHINE_PATHS = [f"/{name}/" for name in ("home", "Users", "root", "work")]

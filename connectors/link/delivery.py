@@ -15,7 +15,7 @@ from contracts.events import read_event
 from contracts.events.event import EventData
 from contracts.log import entry
 from contracts.log.fault import Unproven
-from contracts.log.proof import check_proof
+from contracts.log.proof import check_proof, read_proof
 from contracts.registry import RECOMMENDATIONS, Participant, Registry
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.record import Headers
@@ -110,7 +110,7 @@ def _check_proof(item: StreamItem, envelope: Envelope, registry: Registry, now: 
     if proof is None:
         raise Refusal(Code.PROOF_MISSING)
     try:
-        check_proof(proof, entry.recommendation_of(envelope), registry.log, now=now)
+        check_proof(proof, entry.recommendation_of(envelope), registry.log_of(read_proof(proof).origin), now=now)
     except Unproven as error:
         raise Refusal(Code.PROOF_INVALID, str(error)) from None
 

@@ -25,6 +25,8 @@ class Cause(StrEnum):
     SEQUENCE_GAP = "sequence_gap"
     COUNT_DIFFERS = "count_differs"
     PACK_OF_ANOTHER_PAST = "pack_of_another_past"
+    LOG_SUCCEEDED = "log_succeeded"
+    SUCCESSION_UNFOUNDED = "succession_unfounded"
 
 
 CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
@@ -79,6 +81,14 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
         Cause.PACK_OF_ANOTHER_PAST: Words(
             "A pack shows another entry than the log showed here: the log has two pasts.",
             "Paket menunjukkan catatan lain daripada log di sini: log memiliki dua masa lalu.",
+        ),
+        Cause.LOG_SUCCEEDED: Words(
+            "An earlier log ended because its newest entries were lost, and this one took over. Have it explained.",
+            "Log sebelumnya berakhir karena catatan terbarunya hilang, dan dilanjutkan log ini. Mintalah penjelasan.",
+        ),
+        Cause.SUCCESSION_UNFOUNDED: Words(
+            "The log that took over does not begin with what the earlier one said, or names less than was seen of it.",
+            "Log lanjutan tidak dimulai dengan isi log sebelumnya, atau menyebut kurang dari yang pernah terlihat.",
         ),
     }
 )

@@ -20,8 +20,9 @@ from contracts.audit.entries import EntryMalformed, read_entry
 from contracts.audit.finding import Doubt
 from contracts.audit.verify import Trust
 from contracts.errors import Code
-from contracts.log.checkpoint import Opened, open_checkpoint
+from contracts.log.checkpoint import Opened, open_checkpoint, read_checkpoint
 from contracts.log.fault import Fault, Unproven
+from contracts.log.note import read_note
 from contracts.log.tile import WIDTH, Edge
 from contracts.merkle import leaf_hash
 from contracts.wire.instant import write_instant
@@ -35,13 +36,21 @@ class Monitor:
     """One log, whom to believe about it, and the memory of what it said."""
 
     def __init__(
-        self, source: LogSource, state: MonitorState, trust: Trust, rule_sets: set[str], now: datetime
+        self,
+        source: LogSource,
+        state: MonitorState,
+        trust: Trust,
+        rule_sets: set[str],
+        now: datetime,
+        predecessor: MonitorState | None = None,
     ) -> None:
         self.source = source
         self.state = state
         self.trust = trust
         self.rule_sets = rule_sets
         self.now = now
+        self.predecessor = predecessor
+        self.successions: list[tuple[int, dict[str, Any]]] = []
         self.fresh: list[Alarm] = []
 
     def alarm(self, code: str, subject: str, detail: str, **evidence: Any) -> None:
@@ -104,6 +113,8 @@ class Monitor:
                         f"the log's entries up to {checkpoint.size}, after the {followed.size} seen before, "
                         "do not give the root that it signed",
                     )
+                for place, said in self.successions:
+                    judge_succession(self, place, said)
                 self.state.follow(Followed(checkpoint.size, edge, shown))
                 self.state.keep_size(checkpoint.size, self.now.timestamp())
         except Unproven as error:
@@ -186,6 +197,9 @@ class EntryReader:
                 self._take_rule_set(place, said)
             case "contract":
                 self._take_contract(place, said)
+            case "succession":
+                # It is judged once the entries before it are kept, with which it is compared.
+                self._monitor.successions.append((place, said))
             case _:
                 # Refusals, deadlines and what operators did need nothing but their place, and whose they are.
                 pass
@@ -235,6 +249,35 @@ class EntryReader:
         if own.get(said["type"]) != said["sha256"]:
             detail = f"entry {place}, sha256 {said['sha256']}"
             self._monitor.alarm(Cause.CONTRACT_CHANGED, f"contract {said['type']}", detail, entry=said)
+
+
+def judge_succession(monitor: Monitor, place: int, said: dict[str, Any]) -> None:
+    """Alarm on a log that took over from another, and hold it against what was seen of that one, if that is known."""
+    try:
+        ended = read_checkpoint(read_note(said["checkpoint"].encode()).text)
+    except Unproven as error:
+        monitor.alarm(Cause.ENTRY_MALFORMED, f"entry {place}", str(error), entry=said)
+        return
+    lost = max(0, ended.size - place)
+    detail = f"{ended.origin} was cosigned up to {ended.size} entries; {place} are kept here, {lost} are lost"
+    before = monitor.predecessor
+    gap = "--predecessor shows what they were" if before is None else before.count_kinds(place)
+    monitor.alarm(Cause.LOG_SUCCEEDED, said["origin"], detail, entry=said, lost=gap)
+    if before is None:
+        return
+    seen = before.followed().size
+    if seen > ended.size or (seen == ended.size and _root(before, seen) != ended.root):
+        detail = f"{seen} entries of {ended.origin} were seen, it names another log of {ended.size}"
+        monitor.alarm(Cause.SUCCESSION_UNFOUNDED, said["origin"], detail, entry=said, held=before.followed().note)
+    elif _root(before, place) != _root(monitor.state, place):
+        detail = f"its first {place} entries are not those of {ended.origin}"
+        monitor.alarm(Cause.SUCCESSION_UNFOUNDED, said["origin"], detail, entry=said, held=before.followed().note)
+
+
+def _root(state: MonitorState, size: int) -> bytes:
+    edge = Edge()
+    edge.extend(state.leaves(size))
+    return edge.root()
 
 
 def _whose(said: dict[str, Any]) -> str | None:

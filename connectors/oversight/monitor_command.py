@@ -17,6 +17,7 @@ from connectors.oversight.shown import Shown
 from connectors.oversight.trust_options import add_trust, read_rule_sets, read_trust
 from connectors.oversight.witness_command import WrongUse
 from connectors.oversight.witness_door import utc_now
+from contracts.audit.verify import Trust
 
 UNREACHABLE = 3
 
@@ -36,6 +37,11 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("log", metavar="LOG", help="the log's address, or the folder that it is published to")
     add_trust(parser)
     add_state(parser)
+    parser.add_argument(
+        "--predecessor",
+        type=Path,
+        help="memory of the log that this one took over from, to compare and to show the gap",
+    )
     parser.add_argument("--packs", type=Path, help="folder with packs of `hub audit export --all`, as they come")
     parser.add_argument("--counts", type=Path, help="folder with the participants' counts (tkahub-count/1)")
     parser.add_argument("--once", action="store_true", help="look once and end, for a timer of your own")
@@ -70,25 +76,44 @@ def _monitor(arguments: argparse.Namespace) -> int:
         if folder is not None and not folder.is_dir():
             raise WrongUse(f"{folder} is no folder.")
     state = _open_state(arguments.state)
+    before = None
+    if arguments.predecessor is not None:
+        if not arguments.predecessor.exists():
+            raise WrongUse(f"{arguments.predecessor} does not exist.")
+        before = _open_state(arguments.predecessor)
     stop = threading.Event()
     if not arguments.once:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
     try:
         while True:
-            code = _look(arguments, state)
+            code = _look(arguments, state, before)
             if arguments.once:
                 return code
             if stop.wait(arguments.every_s):
                 return 0
     finally:
         state.close()
+        if before is not None:
+            before.close()
 
 
-def _look(arguments: argparse.Namespace, state: MonitorState) -> int:
+def _check_memory(state: MonitorState, trust: Trust) -> None:
+    """Refuse to hold one log against the memory of another, which would look like a fork. Raises WrongUse."""
+    origin = state.followed().note.partition("\n")[0]
+    if origin not in ("", trust.policy.origin):
+        raise WrongUse(
+            f"This memory is of {origin}. Follow {trust.policy.origin} with a --state of its own; if it took over from "
+            "that log, give this memory as --predecessor."
+        )
+
+
+def _look(arguments: argparse.Namespace, state: MonitorState, before: MonitorState | None) -> int:
     """Look once, tell what is new, and return the exit code that says how the log stands."""
     now = utc_now()
-    monitor = Monitor(LogSource(arguments.log), state, read_trust(arguments, now), read_rule_sets(), now)
+    trust = read_trust(arguments, now)
+    _check_memory(state, trust)
+    monitor = Monitor(LogSource(arguments.log), state, trust, read_rule_sets(), now, before)
     code = 0
     try:
         read = monitor.follow(arguments.witness_grace_s)

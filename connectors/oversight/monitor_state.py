@@ -120,6 +120,11 @@ class MonitorState:
         found = self._rows("SELECT leaf FROM entries WHERE idx = ?", index)
         return bytes(found[0][0]) if found else None
 
+    def count_kinds(self, start: int) -> dict[str, int]:
+        """Return how many entries of each kind, of a message with its source, the log had from an index on."""
+        query = "SELECT trim(kind || ' ' || coalesce(source, '')), count(*) FROM entries WHERE idx >= ? GROUP BY 1"
+        return dict(self._rows(query, start))
+
     def keep_message(self, digest: bytes, index: int) -> int | None:
         """Keep a message's identity; return where the log had it before, if it had."""
         if self._run("INSERT INTO messages VALUES (?, ?) ON CONFLICT DO NOTHING", digest, index):

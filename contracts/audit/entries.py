@@ -27,6 +27,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = MappingPro
         "contract": {"type": str, "sha256": str},
         "timer": _TEXTS(("name", "subject", "at"), str),
         "operator_action": _TEXTS(("action", "subject", "actor", "reason", "at"), str),
+        "succession": _TEXTS(("origin", "checkpoint"), str),
     }
 )
 

@@ -63,6 +63,7 @@ class Beyond(StrEnum):
     NO_WITNESS = "no_witness"
     ORIGINAL_ERASED = "original_erased"
     NO_RECOMMENDATION = "no_recommendation"
+    LOG_SUCCEEDED = "log_succeeded"
 
 
 class Words(NamedTuple):
@@ -218,6 +219,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
         ),
         Beyond.NO_RECOMMENDATION: Words(
             "There is no recommendation in this pack.", "Tidak ada rekomendasi dalam paket ini."
+        ),
+        Beyond.LOG_SUCCEEDED: Words(
+            "What stood at the end of the earlier log: it was lost, and this log took over from what was left.",
+            "Isi bagian akhir log sebelumnya: hilang, dan log ini melanjutkan dari catatan yang tersisa.",
         ),
         Fault.NOTE_MALFORMED: Words(
             "A signed note is not of its form.", "Catatan bertanda tangan tidak sah bentuknya."

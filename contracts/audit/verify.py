@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 from contracts.admission import FROM_PREFIX, Admitted, admit
@@ -81,6 +82,7 @@ class _Check:
         if len(self.findings.failures) == failed:
             newest = history.versions[-1].registry
             self.findings.prove(Proven.REGISTRY, f"versions 1 to {newest.version}")
+        self._check_successions(history)
         failed = len(self.findings.failures)
         for message in sorted(self.pack.messages, key=lambda one: one.index):
             self._check_message(message, history)
@@ -162,6 +164,19 @@ class _Check:
             self.written[leaf.index] = leaf.entry.encode()
         if sound:
             self.findings.prove(Proven.LEAVES, f"{len(self.pack.leaves)} entries")
+
+    def _check_successions(self, history: History) -> None:
+        """Where the registry put another log in force, the entry before it names what the earlier one had."""
+        for before, after in pairwise(history.versions):
+            if after.registry.log_origin == before.registry.log_origin:
+                continue
+            ended, kept = after.registry.predecessors[-1], after.since - 1
+            expected = entry.succession(origin=after.registry.log_origin, checkpoint=ended.note)
+            if self.written.get(kept) != expected:
+                self.findings.doubt(Doubt.LEAF_MISSING, f"succession of {ended.policy.origin}", f"index {kept}")
+                continue
+            detail = f"{ended.policy.origin} was cosigned up to {ended.checkpoint.size} entries, {kept} are kept here"
+            self.findings.leave(Beyond.LOG_SUCCEEDED, after.registry.log_origin, detail)
 
     def _check_message(self, message: Message, history: History) -> None:
         name = f"message at {message.index}"

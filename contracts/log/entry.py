@@ -139,3 +139,12 @@ def timer(*, name: str, subject: str, at: datetime) -> bytes:
 def operator_action(*, action: str, subject: str, actor: str, reason: str, at: datetime) -> bytes:
     """Write the entry of something that an operator did by hand."""
     return _entry("operator_action", action=action, subject=subject, actor=actor, reason=reason, at=write_instant(at))
+
+
+def succession(*, origin: str, checkpoint: str) -> bytes:
+    """Write the first entry of a log that takes over from one whose newest entries were lost.
+
+    `origin` is the new log's, `checkpoint` the old one's last cosigned checkpoint as it was shown. The entry's own
+    index is the number of entries that the old log left it. Raises ValueError.
+    """
+    return _entry("succession", origin=origin, checkpoint=checkpoint)

@@ -31,6 +31,11 @@ class Proof:
     checkpoint: bytes
     extra: bytes | None = None
 
+    @property
+    def origin(self) -> str:
+        """The log that this says it is of, by the first line of its checkpoint, which nobody has verified yet."""
+        return self.checkpoint.partition(b"\n")[0].decode(errors="replace")
+
     def write(self) -> bytes:
         """Write the proof."""
         extra = [] if self.extra is None else [f"extra {encode_base64(self.extra)}"]

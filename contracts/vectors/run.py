@@ -253,7 +253,9 @@ def _judge_delivered(
 def _check_inclusion(carried: Carried, envelope: Envelope, registry: Registry) -> None:
     """Refuse a recommendation whose proof does not show it in the registry's log; no clock is asked. Raises Refusal."""
     try:
-        log_proof.check_proof(carried.tlog_proof or b"", log_entry.recommendation_of(envelope), registry.log)
+        proof = carried.tlog_proof or b""
+        policy = registry.log_of(log_proof.read_proof(proof).origin)
+        log_proof.check_proof(proof, log_entry.recommendation_of(envelope), policy)
     except Unproven as error:
         raise Refusal(Code.PROOF_INVALID, str(error)) from None
     except ValueError as error:

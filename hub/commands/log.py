@@ -1,19 +1,41 @@
-"""log show, publish and key: the evidence log, as it stands and as files."""
+"""log: the evidence log as it stands and as files, and how it goes on where the database was put back."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from contracts.log.checkpoint import read_checkpoint
+from contracts.log.fault import Unproven
 from contracts.log.note import Kind, VerifierKey, is_key_name
-from hub import publication, trust
-from hub.commands.terminal import AsJson, database, print_json, print_line, print_table, wait_for, working
+from hub import publication, succession, takeover, trust
+from hub.clock import utc_now
+from hub.cluster import find_cluster
+from hub.commands.terminal import (
+    FOUND_WRONG,
+    Actor,
+    AsJson,
+    database,
+    name_actor,
+    print_fault,
+    print_json,
+    print_line,
+    print_table,
+    wait_for,
+    working,
+)
+from hub.desk import Desk
 from hub.publication import Published
 from hub.settings import Settings, read_settings
 from hub.store import tiles
+from hub.succession import NothingLost
+from hub.takeover import StreamsDiverge, Taken
 from hub.trust import RegistryInForce
+from hub.witnesses import Witnesses
 
-app = typer.Typer(no_args_is_help=True, help="Show the evidence log, and publish it as files.")
+app = typer.Typer(
+    no_args_is_help=True, help="The evidence log: show it, publish it as files, go on after a restored backup."
+)
 
 
 @app.command(epilog="Example: hub log show --json")
@@ -83,3 +105,66 @@ def key(
         raise typer.BadParameter("An origin has no space and no plus.")
     private = trust.read_private_key(read_settings().log_key_file, "LOG_KEY_FILE")
     print_line(VerifierKey.of(origin, Kind.ED25519, private.public).write())
+
+
+@app.command("new-origin", epilog="Example: hub log new-origin hub.example/2 --key new-log.vkey > settings.json")
+def new_origin(
+    origin: Annotated[str, typer.Argument(help="The new log's origin, a name that no log had.")],
+    key_file: Annotated[Path, typer.Option("--key", help="File with the new log's verifier key (`hub log key`).")],
+) -> None:
+    """Print the registry settings under which a log goes on whose newest entries are lost for good.
+
+    Asks the witnesses for the last checkpoint of the log that ends. Exit code 1 if this database still contains it:
+    then nothing is lost, and the log goes on as it is.
+    """
+    try:
+        new_key = VerifierKey.read(key_file.read_text("utf-8").strip())
+        print_json(wait_for(_succeed(read_settings(), origin, new_key)))
+    except (NothingLost, Unproven, ValueError) as error:
+        print_fault(f"No new log: {error}.")
+        raise typer.Exit(FOUND_WRONG) from None
+    except OSError as error:
+        raise typer.BadParameter(f"{key_file} cannot be read: {error.strerror}.") from None
+
+
+async def _succeed(settings: Settings, origin: str, new_key: VerifierKey) -> dict[str, Any]:
+    in_force = RegistryInForce(trust.read_root(settings.trust_root_file))
+    witnesses = Witnesses(url.strip() for url in settings.witness_urls.split(",") if url.strip())
+    async with database(settings) as opened:
+        async with opened.connection() as connection:
+            registry = await in_force.refresh(connection)
+        last = succession.choose_last([seen.note for seen in await witnesses.ask_all(registry)])
+        async with opened.snapshot() as connection:
+            leaves = await tiles.count_leaves(connection)
+            if await succession.contains(connection, leaves, read_checkpoint(last.text)):
+                raise NothingLost("this database contains all that the witnesses cosigned")
+    return {"settings": succession.write_settings(registry, last, origin, new_key), "participants": []}
+
+
+@app.command("take-over", epilog='Example: hub log take-over --reason "Backup of 03:00 restored"')
+def take_over(
+    reason: Annotated[str, typer.Option(help="Why; it is written into the evidence log. No personal data.")],
+    actor: Actor = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy from Kafka what was told on the hub's streams beyond a restored database. Run it before the hub is started.
+
+    Exit code 1 if this database has said something else since it was restored.
+    """
+    try:
+        with working("Comparing the streams"):
+            taken = wait_for(_take_over(read_settings(), name_actor(actor), reason))
+    except StreamsDiverge as error:
+        print_fault(str(error))
+        raise typer.Exit(FOUND_WRONG) from None
+    if as_json:
+        print_json([stretch._asdict() for stretch in taken])
+    else:
+        print_table([stretch._asdict() for stretch in taken], Taken._fields, "Kafka holds nothing that is not here.")
+
+
+async def _take_over(settings: Settings, actor: str, reason: str) -> list[Taken]:
+    root = trust.read_root(settings.trust_root_file)
+    cluster = find_cluster(settings)
+    async with database(settings) as opened:
+        return await takeover.take_over(Desk(opened, root), cluster, actor, reason, utc_now())

@@ -26,7 +26,7 @@ READ_OTHER_LEAVES = """
 READ_SPOKEN = """
     SELECT o.topic, o.partition, o.seq, o.key, o.value, s.jws, s.jws_proof
     FROM outbox o LEFT JOIN outbox_signature s USING (topic, partition, seq)
-    WHERE o.value IS NOT NULL ORDER BY 1, 2, 3"""
+    WHERE o.value IS NOT NULL AND NOT o.told_before ORDER BY 1, 2, 3"""
 COUNT_LEAVES = "SELECT count(*), COALESCE(min(log_index), 0), COALESCE(max(log_index), -1) FROM leaves"
 READ_ACCEPTED = """
     SELECT i.log_index, i.source, i.id, i.type, i.participant, i.kid, i.subject, i.sequence, i.time, i.identity,
@@ -53,7 +53,7 @@ READ_CODES = "SELECT code, case_id, facts, told FROM billing_codes ORDER BY code
 READ_RECOMMENDED = """
     SELECT o.partition, o.seq, o.key, o.value, o.leaf_index, l.entry
     FROM outbox o LEFT JOIN leaves l ON l.log_index = o.leaf_index
-    WHERE o.topic = 'recommendations' ORDER BY o.leaf_index"""
+    WHERE o.topic = 'recommendations' AND NOT o.told_before ORDER BY o.leaf_index"""
 
 # Each of these finds what breaks one invariant; no row is what one hopes for.
 GAPS = """

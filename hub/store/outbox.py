@@ -5,6 +5,7 @@ rate. A forward's bytes lie in the inbox and are read by join.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 # LATERAL with OFFSET 0 keeps the planner from hashing the whole inbox while its statistics are young.
 READ_OUTBOX = """
     SELECT o.seq, o.key, o.typ, o.value IS NOT NULL, COALESCE(o.value, i.value),
-           COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof), o.leaf_index
+           COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof), o.leaf_index, o.tlog_proof
     FROM outbox o
     LEFT JOIN LATERAL (
         SELECT value, jws, jws_proof FROM inbox WHERE log_index = o.inbox_index OFFSET 0) i ON true
@@ -29,8 +30,9 @@ STORE_SIGNATURES = """
 READ_SIGNATURES = """
     SELECT seq, jws, jws_proof FROM outbox_signature WHERE topic = $1 AND partition = $2 AND seq = ANY($3::bigint[])"""
 READ_LAST_BATCH = """
-    SELECT jws FROM outbox_signature
-    WHERE topic = $1 AND partition = $2 AND jws_proof IS NOT NULL ORDER BY seq DESC LIMIT 1"""
+    SELECT s.jws FROM outbox_signature s JOIN outbox o USING (topic, partition, seq)
+    WHERE topic = $1 AND partition = $2 AND s.jws_proof IS NOT NULL AND o.typ <> 'forward'
+    ORDER BY seq DESC LIMIT 1"""
 READ_HEADS = "SELECT topic, partition, next_seq - 1 FROM streams"
 # What was sent had been signed before; a forward has its own signature, of which nothing follows.
 READ_UNSIGNED = """
@@ -43,6 +45,14 @@ NOTE_POSITIONS = """
     SELECT $1, * FROM unnest($2::int[], $3::bigint[])
     ON CONFLICT (topic, partition) DO UPDATE SET seq = EXCLUDED.seq WHERE relay_position.seq < EXCLUDED.seq"""
 
+# The hub speaks on behind what was told before, so that no place of a stream ever says two things.
+MOVE_HEAD = """
+    INSERT INTO streams (topic, partition, next_seq) VALUES ($1, $2, $3 + 1)
+    ON CONFLICT (topic, partition) DO UPDATE SET next_seq = EXCLUDED.next_seq"""
+TAKE_OVER = """
+    INSERT INTO outbox (topic, partition, seq, created_at, key, typ, value, told_before, tlog_proof)
+    SELECT $1, $2, u.seq, $3, u.key, u.typ, u.value, true, u.proof
+    FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::bytea[]) AS u (seq, key, typ, value, proof)"""
 
 CHANNEL = "outbox"
 WAKE = f"NOTIFY {CHANNEL}"
@@ -116,6 +126,19 @@ async def find_unsigned(connection: "Connection", topic: str, partition: int, af
 async def note_positions(connection: "Connection", topic: str, positions: dict[int, int]) -> None:
     """Note that Kafka holds each partition of `topic` up to the given seq."""
     await connection.execute(NOTE_POSITIONS, topic, list(positions), list(positions.values()))
+
+
+async def take_over(
+    connection: "Connection", topic: str, partition: int, rows: Sequence[OutboxRow], now: datetime
+) -> None:
+    """Keep what was told before the database was put back, with its signatures. The log must be locked."""
+    columns = zip(*((row.seq, row.key, row.typ, row.value, row.tlog_proof) for row in rows), strict=True)
+    await connection.execute(TAKE_OVER, topic, partition, now, *map(list, columns))
+    signatures = [StoredSignature(row.seq, row.jws or "", row.proof) for row in rows]
+    await store_signatures(connection, topic, partition, signatures)
+    last = rows[-1].seq
+    await connection.execute(MOVE_HEAD, topic, partition, last)
+    await note_positions(connection, topic, {partition: last})
 
 
 async def wake(connection: "Connection") -> None:

@@ -42,7 +42,7 @@ async def bench(database: str, tmp_path: Path) -> AsyncIterator[Bench]:
 
 async def find(bench: Bench) -> set[str]:
     async with bench.database.snapshot() as connection:
-        return {finding.kind async for finding in check_tree(connection, bench.policy)}
+        return {finding.kind async for finding in check_tree(connection, [bench.policy])}
 
 
 async def test_a_sound_tree_has_nothing_and_every_change_is_found(bench: Bench) -> None:
@@ -53,7 +53,7 @@ async def test_a_sound_tree_has_nothing_and_every_change_is_found(bench: Bench) 
             await transaction.start()
             await connection.execute("SET LOCAL session_replication_role = replica")
             await connection.execute(statement)
-            found = {finding.kind async for finding in check_tree(connection, bench.policy)}
+            found = {finding.kind async for finding in check_tree(connection, [bench.policy])}
             await transaction.rollback()
         assert kind in found, (statement, found)
     assert await find(bench) == set()

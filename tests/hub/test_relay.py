@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
-from contracts.wire.signature import VerifiedRoots, verify_signature
+from contracts.wire.signature import VerifiedRoots, sign_single, verify_signature
 from hub import release
 from hub.cluster import Cluster
 from hub.health import Health
@@ -20,7 +20,7 @@ from hub.store import outbox, schema
 from hub.store.database import Database
 from hub.trust import RegistryInForce
 from tests.hub.brokers import create_topics
-from tests.hub.world import World, fill_inbox, fill_outbox
+from tests.hub.world import EVENT, World, fill_inbox, fill_outbox
 
 pytestmark = pytest.mark.anyio
 PATIENCE_S = 60
@@ -197,6 +197,23 @@ async def test_a_restored_database_that_went_on_is_refused(bench: Bench) -> None
         await connection.execute("UPDATE relay_position SET seq = 2")
     await fill_outbox(bench.dsn, "to.bri", 0, 4)
     with pytest.raises(RelayRefused, match="what the outbox holds at 3 was never signed: this database is older"):
+        async with asyncio.timeout(PATIENCE_S):
+            await bench.relay().run(asyncio.Event())
+    assert len(await bench.read("to.bri", 5)) == 5
+
+
+async def test_a_restored_database_in_which_only_forwards_are_missing_is_refused(bench: Bench) -> None:
+    """Forwards bear no mark of the hub's own: only what Kafka holds tells that they are other ones."""
+    jws = sign_single(EVENT, bench.world.bank)
+    await fill_inbox(bench.dsn, 100, [EVENT[:-1] + b',"at":%d}' % place for place in range(5)], jws)
+    await fill_outbox(bench.dsn, "to.bri", 0, 5, forward_from=100)
+    async with running(bench.relay()):
+        await bench.reach("to.bri", 5)
+    async with bench.database.connection() as connection:
+        await connection.execute("UPDATE relay_position SET seq = 2")
+        # The intake was started, and took the last two in the other order.
+        await connection.execute("UPDATE outbox SET inbox_index = 207 - inbox_index WHERE seq > 3")
+    with pytest.raises(RelayRefused, match="another message at hub-seq 4"):
         async with asyncio.timeout(PATIENCE_S):
             await bench.relay().run(asyncio.Event())
     assert len(await bench.read("to.bri", 5)) == 5
