@@ -67,6 +67,7 @@ def read_installed() -> Installed:
             raw = file.read_bytes()
             rule_set = RuleSet.read(raw)
             rule_sets.append(RuleSetRow(rule_set.id, rule_set.version, rule_set.sha256, raw.decode()))
+    rule_sets.sort(key=lambda row: (row.id, row.version))
     schemas = files("contracts").joinpath("schemas")
     contracts = {
         event_type: hashlib.sha256(schemas.joinpath(f"{event_type}.json").read_bytes()).hexdigest()

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Final
 
+from contracts.fields import write_digest
 from contracts.rules.case import (
     AMENDED,
     APPROVED,
@@ -23,6 +24,7 @@ from contracts.rules.case import (
     order_of,
 )
 from contracts.rules.rulebook import Rulebook, RuleSet
+from contracts.wire.envelope import Envelope
 
 DEFICIENT: Final = "id.tka.ministry.permit.deficiency_notified.v1"
 RESUBMITTED: Final = "id.tka.ministry.permit.resubmitted.v1"
@@ -41,7 +43,15 @@ DECIDED: Final = frozenset((APPROVED, REJECTED))
 ENDED: Final = frozenset((REJECTED, REVOKED, EXPIRED))
 GRANTED: Final = frozenset((APPROVED, AMENDED))
 #: What a dossier keeps of a recommendation: no personal data, and nothing that the approval says already.
-RECOMMENDATION_MEMBERS: Final = ("number", "revision", "state", "application", "rule_set", "basis", "reason")
+RECOMMENDATION_MEMBERS: Final[tuple[str, ...]] = (
+    "number",
+    "revision",
+    "state",
+    "application",
+    "rule_set",
+    "basis",
+    "reason",
+)
 
 
 class Dossier:
@@ -95,6 +105,14 @@ class Dossier:
                 pauses.append((since, fact.time))
                 since = None
         return pauses if since is None else [*pauses, (since, None)]
+
+
+def fact_of_recommendation(envelope: Envelope, hub: str, log_index: int) -> Fact:
+    """The fact that a recommendation leaves in a dossier: no personal data."""
+    said = envelope.data
+    data = {name: said[name] for name in RECOMMENDATION_MEMBERS if name in said}
+    digest = write_digest(envelope.digest)
+    return Fact(envelope.source, envelope.id, hub, envelope.type, envelope.time, digest, log_index, data)
 
 
 def application_date(submitted: Fact) -> date:

@@ -64,9 +64,10 @@ async def test_the_first_version_registers_everything_with_a_leaf_each(opened: D
     kinds = [leaf["kind"] for leaf in leaves]
     assert (applied.registry.version, applied.log_index, applied.leaves) == (1, 0, len(leaves))
     assert kinds[0] == "registry"
-    assert (kinds.count("rule_set"), kinds.count("contract"), kinds.count("key_added")) == (2, len(EVENTS), 2)
+    assert (kinds.count("rule_set"), kinds.count("contract"), kinds.count("key_added")) == (4, len(EVENTS), 2)
     assert applied.registry.topics == {"recommendations": 1, "from.bri": 4, "to.bri": 1}
-    assert {entry.id for entry in applied.registry.rule_sets} == {"2012", "2021"}
+    names = [f"{entry.id}/{entry.version}" for entry in applied.registry.rule_sets]
+    assert names == ["2012/1", "2012/2", "2021/1", "2021/2"]
     async with opened.connection() as connection:
         head = await connection.fetchrow("SELECT origin, next_index, registry_version FROM log")
         assert head is not None
