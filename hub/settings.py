@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8080",
         description="The API's address as participants write it: the audience that their assertions must name.",
     )
+    oversight_seal_key_file: Path | None = Field(
+        default=None,
+        description="The oversight body's public X25519 key (PEM), to which its look-ups are sealed. "
+        "Without it the oversight body can look nothing up.",
+    )
     metrics_port: int = Field(
         default=0,
         ge=0,

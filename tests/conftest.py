@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "go": toolchains.has_go,
     "node": toolchains.has_node,
     "jdk": toolchains.has_jdk,
+    "chromium": lambda: Path("/usr/bin/chromium").is_file(),
     "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
 }
 ONLY_WHERE_PRESENT = {"docker engine"}

@@ -20,8 +20,18 @@ from hub.store.privileges import Role, name_group, read_matrix
 TABLE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 COLUMN_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 # Who asked and who is there: the only things that the API keeps.
-KEPT_BY_THE_API = {"assertions", "sessions", "attempts"}
-EVIDENCE = ("leaves", "tiles", "checkpoints", "cosignatures", "lost_acknowledged", "registry", "rule_sets", "contracts")
+KEPT_BY_THE_API = {"assertions", "sessions", "attempts", "lookups"}
+EVIDENCE = (
+    "leaves",
+    "tiles",
+    "checkpoints",
+    "cosignatures",
+    "lost_acknowledged",
+    "registry",
+    "rule_sets",
+    "contracts",
+    "lookups",
+)
 LIST_TABLES = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
 LIST_COLUMNS = """
     SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid

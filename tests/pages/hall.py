@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from contracts.events.ministry import digest_secret
 from hub.accounts import Role, make_account
 from hub.health import Health
+from hub.lookups import Register
 from hub.store import accounts
 from hub.trust import RegistryInForce
 from hub.web import log, machines, probes
@@ -19,6 +21,7 @@ from hub.web.pages import door
 from tests.hub.exchange import PERSON, Exchange
 
 URL = "https://hub.example"
+OVERSIGHT_KEY = X25519PrivateKey.generate()
 PASSWORD = "the kawung has four petals"
 SECRET = "kawung-7Q2M-4TX9-D3PL"
 SALT = "p2mCqtDPYuJvVrDRTEYOYw"
@@ -124,7 +127,8 @@ def create_app(exchange: Exchange, url: str) -> tuple[FastAPI, frozenset[str]]:
     """Put the API and the pages together as the hub does; give the pages' paths too."""
     in_force = RegistryInForce(exchange.root.public)
     pages = door.create_pages(exchange.database, url)
-    routers = door.create_routers(exchange.database, pages)
+    register = Register(exchange.database, OVERSIGHT_KEY.public_key())
+    routers = door.create_routers(exchange.database, in_force, register, pages)
     app = probes.create_app(
         Health(),
         machines.create_router(exchange.database, in_force, url),

@@ -20,6 +20,9 @@ MATRIX: dict[str, frozenset[Role | None]] = {
     "/board": ANYBODY,
     "/sign-in": ANYBODY,
     "/status/file": frozenset({Role.APPLICANT}),
+    "/bank": frozenset({Role.BANK}),
+    "/recommendation": frozenset({Role.IMMIGRATION, Role.OVERSIGHT}),
+    "/operations": frozenset({Role.OPERATOR}),
 }
 CELLS = [(path, role) for path in MATRIX for role in (None, *Role)]
 CANARIES = (PERSON["name"], *PERSON["name"].split(), PERSON["passport"], PERSON["birth_date"])

@@ -6,8 +6,10 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
+from hub.lookups import Register
 from hub.store.database import Database
-from hub.web.pages import entrance, public
+from hub.trust import RegistryInForce
+from hub.web.pages import entrance, public, staff
 from hub.web.pages.frame import Pages, go_to
 from hub.web.people import People, SignInWanted
 from hub.web.problems import Problem
@@ -21,9 +23,15 @@ def create_pages(database: Database, api_url: str) -> Pages:
     return Pages(People(database, secure=urlsplit(api_url).scheme == "https"))
 
 
-def create_routers(database: Database, pages: Pages) -> list[APIRouter]:
+def create_routers(
+    database: Database, in_force: RegistryInForce, register: Register, pages: Pages
+) -> list[APIRouter]:  # fmt: skip
     """Return the routes of all pages."""
-    return [public.create_router(database, pages), entrance.create_router(database, pages)]
+    return [
+        public.create_router(database, pages),
+        entrance.create_router(database, pages),
+        staff.create_router(database, in_force, register, pages),
+    ]
 
 
 def install(app: FastAPI, pages: Pages) -> None:

@@ -30,8 +30,14 @@ PAGE_HEADERS = {
     "Referrer-Policy": "same-origin",
 }
 #: Where each role begins, and what it may open: (path, name of its text).
-ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = dict.fromkeys(Role, ()) | {
+ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = {
     Role.APPLICANT: (("/status/file", "nav.file"),),
+    Role.BANK: (("/bank", "nav.bank"),),
+    Role.IMMIGRATION: (("/recommendation", "nav.recommendation"),),
+    Role.OVERSIGHT: (("/recommendation", "nav.recommendation"),),
+    Role.OPERATOR: (("/operations", "nav.operations"),),
+    Role.OFFICER: (),
+    Role.MINISTER: (),
 }
 PUBLIC = (("/", "nav.home"), ("/status", "nav.status"), ("/board", "nav.board"))
 
