@@ -137,7 +137,7 @@ def _set_up_stack(console: Console, keep: bool) -> Iterator[Stack]:
     run.children.log_dir = FOLDER / "logs"
     stack: Stack | None = None
     try:
-        kafka = start_kafka(run, wait=False)
+        kafka = start_kafka(run, secured=True, wait=False)
         postgres = start_postgres(run)
         stack = Stack(run, kafka, postgres)
         yield stack
@@ -164,7 +164,7 @@ def _close(run: Run, stack: Stack | None) -> None:
 
 @contextlib.asynccontextmanager
 async def _open_eyes(cast: Cast) -> AsyncIterator[tuple[Watcher, Tables, AIOKafkaProducer]]:
-    producer = AIOKafkaProducer(bootstrap_servers=cast.services.bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(**cast.services.kafka_options(), acks="all", enable_idempotence=True)
     async with Watcher(cast) as watcher, Tables.open(cast) as tables:
         await producer.start()
         try:

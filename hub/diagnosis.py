@@ -87,6 +87,18 @@ def judge_transport(plan: Plan, found: Found) -> Iterator[Finding]:
         yield Finding("kafka", "ok", "certain", "Topics, rights and quotas are what the registry says.")
 
 
+def judge_database_rights(drift: Sequence[str]) -> Finding:
+    """Judge what differs in the database's roles and rights from what each process needs."""
+    do = "See it with `hub database check`; `hub migrate`, as the owner, grants and takes back."
+    if not drift:
+        return Finding("rights in the database", "ok", "certain", "Each role may do what its process needs, no more.")
+    if all(" is missing: " in sentence for sentence in drift):
+        says = "The processes have no roles of their own in this database: each can do what its login can."
+        return Finding("rights in the database", "notice", "certain", says, do)
+    more = f" And {len(drift) - STEPS_TOLD_MAX} more." if len(drift) > STEPS_TOLD_MAX else ""
+    return Finding("rights in the database", "wrong", "certain", " ".join(drift[:STEPS_TOLD_MAX]) + more, do)
+
+
 def judge_certificate(what: str, ends: datetime, now: datetime, notice: timedelta) -> Finding:
     """Judge how long a certificate still lasts."""
     do = "Have a new one signed, put it in its place and restart what uses it: processes read it when they start."

@@ -27,6 +27,7 @@ from hub.diagnosis import (
     judge_broker_clock,
     judge_certificate,
     judge_database_clock,
+    judge_database_rights,
     judge_disk,
     judge_holders,
     judge_keys,
@@ -37,7 +38,7 @@ from hub.diagnosis import (
 )
 from hub.sequencer import GROUP as SEQUENCER
 from hub.settings import Settings, SettingsInvalid
-from hub.store import condition, election, tiles
+from hub.store import condition, election, privileges, tiles
 from hub.store.database import Connection, Database
 from hub.store.schema import SchemaOutdated
 from hub.transport import INPUT_PREFIX, is_output, make_plan, write_wanted
@@ -99,6 +100,7 @@ async def _look_into(
     connection: Connection, registry: Registry | None, notice: timedelta, clock: Clock
 ) -> AsyncIterator[Finding]:
     """Look at what stands in the database."""
+    yield judge_database_rights(await privileges.find_drift(connection))
     before = clock()
     there = await condition.read_clock(connection)
     yield judge_database_clock(before, there, clock())

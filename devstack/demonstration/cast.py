@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from devstack.agencies.scenario import HOLDING_BANK, write_instant
+from devstack.certificates import Authority
 from devstack.demonstration.keys import (
     LOG_KEY,
     WITNESS_KEY,
@@ -20,12 +21,15 @@ from devstack.demonstration.keys import (
     write_secret,
     write_verifier_key,
 )
+from devstack.kafka import ADMINISTRATION_NAME
 from devstack.ports import LOCALHOST, find_free_ports
 from devstack.roles import OWNER, create_logins
 from devstack.stack import Stack
 
 ENVIRONMENT = "demo"
 LOG_ORIGIN = "hub.example/demo"
+# What the certificates of the hub's processes for Kafka are made out to; the other processes do not speak to it.
+PRINCIPALS = {"intake": "hub.intake", "relay": "hub.relay"}
 WITNESS_NAME = "kpk.example/witness"
 BANK_CODES = {"bri": "002", "mandiri": "008"}
 ALGORITHMS = {"ministry": "Ed25519", "bri": "Ed25519", "mandiri": "ES256", "immigration": "Ed25519", "hub": "Ed25519"}
@@ -113,6 +117,7 @@ class Services:
     """Where Kafka is, and the databases that were made for the hub, the ministry and the ministry's connector.
 
     `database_url` is that of the hub's owner; `logins` are those of its processes by role, or none on foreign ground.
+    `authority` signs the certificates that Kafka asks for; None where it asks for none.
     """
 
     bootstrap: str
@@ -122,6 +127,20 @@ class Services:
     register_url: str
     connector_role: str
     logins: Mapping[str, str] = field(default_factory=dict)
+    authority: Authority | None = None
+
+    def kafka_settings(self, name: str) -> dict[str, str]:
+        """Return the settings by which a process reaches Kafka under a certificate of this name, if it needs one."""
+        where = {"KAFKA_BOOTSTRAP": self.bootstrap, "TOPIC_PREFIX": self.topic_prefix}
+        return where if self.authority is None else where | self.authority.certify(name).write_environment()
+
+    def kafka_options(self) -> dict[str, Any]:
+        """Return how the driver itself reaches Kafka: as the administration, since it looks at everything."""
+        options: dict[str, Any] = {"bootstrap_servers": self.bootstrap}
+        if self.authority is not None:
+            context = self.authority.certify(ADMINISTRATION_NAME).open_context()
+            options |= {"security_protocol": "SSL", "ssl_context": context}
+        return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +221,10 @@ def provide_services(stack: Stack) -> Services:
     postgres.execute(f"CREATE ROLE \"{connector}\" LOGIN PASSWORD '{password}'")
     connector_url = postgres.dsn_of(postgres.name("register"), connector, password)
     logins = create_logins(postgres, postgres.name("exchange"))
-    return Services(stack.kafka.bootstrap, stack.run.prefix, urls[0], urls[1], connector_url, connector, logins)
+    kafka = stack.kafka
+    return Services(
+        kafka.bootstrap, stack.run.prefix, urls[0], urls[1], connector_url, connector, logins, kafka.authority
+    )  # fmt: skip
 
 
 def _choose_ports() -> dict[str, int]:
@@ -319,8 +341,7 @@ def hub_environment(cast: Cast, process: str = "", role: str = OWNER) -> dict[st
     role = process.split("-")[1] if process else role
     settings = {
         "DATABASE_URL": cast.services.logins.get(role, cast.services.database_url),
-        "KAFKA_BOOTSTRAP": cast.services.bootstrap,
-        "TOPIC_PREFIX": cast.services.topic_prefix,
+        **cast.services.kafka_settings(PRINCIPALS.get(role, ADMINISTRATION_NAME)),
         "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
         "HUB_API_HOST": LOCALHOST,
         "HUB_API_PORT": str(cast.ports["hub-api"]),
@@ -345,8 +366,7 @@ def connector_environment(cast: Cast, agency: str) -> dict[str, str]:
         "KEY_FILE": str(cast.message_keys[agency].file),
         "API_KEY_FILE": str(cast.api_keys[agency].file),
         "HUB_API_URL": cast.url("hub-api"),
-        "KAFKA_BOOTSTRAP": cast.services.bootstrap,
-        "TOPIC_PREFIX": cast.services.topic_prefix,
+        **cast.services.kafka_settings(agency),
         "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
         "SPOOL_DIR": str(spool),
         "HTTP_HOST": LOCALHOST,
@@ -404,8 +424,7 @@ def agency_environment(cast: Cast, agency: str) -> dict[str, str]:
 def write_environment(cast: Cast) -> str:
     """Return the lines of `build/demo/env`, to be sourced by a shell."""
     values = {
-        "KAFKA_BOOTSTRAP": cast.services.bootstrap,
-        "TOPIC_PREFIX": cast.services.topic_prefix,
+        **cast.services.kafka_settings(ADMINISTRATION_NAME),
         "DATABASE_URL": cast.services.database_url,
         "HUB_API_URL": cast.url("hub-api"),
         "HUB_INTAKE_URL": cast.url("hub-intake-1"),

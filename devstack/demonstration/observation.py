@@ -64,7 +64,7 @@ class Watcher:
 
     async def __aenter__(self) -> Self:
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._cast.services.bootstrap,
+            **self._cast.services.kafka_options(),
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="earliest",

@@ -17,6 +17,7 @@ from hub.diagnosis import (
     judge_broker_clock,
     judge_certificate,
     judge_database_clock,
+    judge_database_rights,
     judge_disk,
     judge_holders,
     judge_keys,
@@ -31,6 +32,7 @@ from tests.hub.world import World
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 S, MIN, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
 GIB = 1024**3
+MISSING = "The role x_intake is missing: `hub database roles` prints what makes it."
 CLEAN = Found(1, {}, frozenset(), {})
 
 
@@ -40,6 +42,10 @@ CLEAN = Found(1, {}, frozenset(), {})
         (judge_certificate("It", NOW + 31 * DAY, NOW, 30 * DAY), "ok", "lasts until 2026-12-25"),
         (judge_certificate("It", NOW + 30 * DAY, NOW, 30 * DAY), "wrong", "ends on 2026-12-24"),
         (judge_certificate("It", NOW, NOW, 30 * DAY), "wrong", "ended on 2026-11-24"),
+        (judge_database_rights([]), "ok", "no more"),
+        (judge_database_rights([MISSING, MISSING]), "notice", "no roles of their own"),
+        (judge_database_rights([MISSING, "x_api has INSERT on leaves, unasked."]), "wrong", "INSERT on leaves"),
+        (judge_database_rights(["It is so."] * 7), "wrong", "It is so. And 2 more."),
         (judge_database_clock(NOW, NOW + S, NOW + 2 * S), "ok", "agree"),
         (judge_database_clock(NOW, NOW - 4 * S, NOW + 20 * S), "ok", "agree"),
         (judge_database_clock(NOW, NOW + 30 * S, NOW + S), "wrong", "29.0 s ahead of"),

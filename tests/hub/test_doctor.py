@@ -69,6 +69,7 @@ async def test_each_check_looks_and_only_the_missing_processes_are_told(settings
     assert verdicts(found) == {
         "database": {"ok"},
         "registry": {"ok"},
+        "rights in the database": {"notice"},
         "clocks": {"ok", "unknown"},
         "lag": {"ok"},
         "participants' keys": {"ok"},
