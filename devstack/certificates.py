@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from devstack.ports import LOCALHOST
 
-VALIDITY = timedelta(days=30)
+VALIDITY = timedelta(days=90)
 # A machine whose clock is a little behind must not refuse what was made just now.
 BEHIND = timedelta(hours=1)
 PRIVATE_MODE = 0o600

@@ -71,5 +71,5 @@ def test_check_says_whose_certificate_it_is_and_how_long_it_lasts(credentials: C
     assert isinstance(certificate, x509.Certificate)
     assert check_certificate(certificate, "bri", now).verdict == "ok"
     assert "made out to bri" in check_certificate(certificate, "mandiri", now).says
-    late = check_certificate(certificate, "bri", now + timedelta(days=20))
+    late = check_certificate(certificate, "bri", now + timedelta(days=80))
     assert (late.verdict, "ends on" in late.says) == ("wrong", True)

@@ -117,7 +117,7 @@ async def test_drift_of_kafka_is_told(settings: Settings, secured_kafka: Kafka) 
 
 
 async def test_what_ends_soon_is_told(settings: Settings) -> None:
-    findings = [finding async for finding in examine(settings, timedelta(days=60))]
+    findings = [finding async for finding in examine(settings, timedelta(days=100))]
     soon = {finding.check for finding in findings if finding.verdict == "wrong"}
     assert {"certificates", "participants' keys"} <= soon
 
