@@ -95,7 +95,9 @@ async def _run(parts: frozenset[Part], settings: Settings) -> None:
     root = trust.read_root(settings.trust_root_file)
     async with AsyncExitStack() as stack:
         listeners = _listen(parts, settings, stack)
-        database = await Database.open(settings.database_url, size=settings.database_pool_size)
+        # Not what an election's session is called: an operator may have to tell the two apart.
+        name = f"hub-{'-'.join(sorted(parts))}-pool"
+        database = await Database.open(settings.database_url, size=settings.database_pool_size, name=name)
         stack.push_async_callback(database.close)
         hub = Hub(settings, database, RegistryInForce(root), Health())
         async with database.connection() as connection:

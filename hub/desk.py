@@ -8,7 +8,7 @@ import os
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -57,6 +57,7 @@ from hub.store import registry as registry_store
 from hub.store.cases import CaseRow, CodeRow
 from hub.store.database import BROKEN, TRANSIENT, Connection, Database
 from hub.store.log import RegistryChanged
+from hub.store.positions import Stretch
 from hub.store.quarantine import Parked, Waiting
 from hub.trust import RegistryAbsent
 
@@ -79,16 +80,25 @@ class Batch(NamedTuple):
     end: int
     records: Sequence[Record]
 
+    @property
+    def stretch(self) -> Stretch:
+        """The offsets that it consumes."""
+        return Stretch(self.topic_id, self.partition, self.start, self.end)
+
 
 @dataclass(slots=True)
 class Taken:
-    """What became of a batch: counts by disposition and by refusal code, and how many messages go out."""
+    """What became of a batch: counts by disposition and by refusal code, and how many messages go out.
+
+    `places` counts the same by topic, partition, disposition and, of what was refused, code.
+    """
 
     accepted: int = 0
     duplicate: int = 0
     deferred: int = 0
     refused: Counter[Code] = field(default_factory=Counter)
     outgoing: int = 0
+    places: Counter[tuple[str, int, str, Code | None]] = field(default_factory=Counter)
 
 
 class StillRefused(Exception):
@@ -138,7 +148,7 @@ class Plan:
     fresh: Sequence[Admitted] = ()
     parked: list[Parked] = field(default_factory=list)
     deferred: list[Deferred] = field(default_factory=list)
-    duplicates: int = 0
+    repeats: Sequence[Repeat] = ()
     gathered: Gathered = field(default_factory=Gathered)
     touched: list[tuple[CaseWork, Step]] = field(default_factory=list)
     coded: list[tuple[CodeWork, Step]] = field(default_factory=list)
@@ -159,7 +169,21 @@ class Plan:
     def taken(self, outgoing: int) -> Taken:
         """Count what this came to."""
         codes = Counter(parked.code for parked in self.parked)
-        return Taken(len(self.fresh), self.duplicates, len(self.deferred), codes, outgoing)
+        return Taken(
+            len(self.fresh), len(self.repeats), len(self.deferred), codes, outgoing, Counter(self._dispositions())
+        )
+
+    def _dispositions(self) -> Iterator[tuple[str, int, str, Code | None]]:
+        disposed: tuple[tuple[str, Iterable[Record]], ...] = (
+            ("accepted", (one.record for one in self.fresh)),
+            ("duplicate", (admitted.record for admitted, _ in self.repeats)),
+            ("deferred", (one.record for one in self.deferred)),
+        )
+        for disposition, records in disposed:
+            for record in records:
+                yield record.topic, record.partition, disposition, None
+        for parked in self.parked:
+            yield parked.record.topic, parked.record.partition, "refused", parked.code
 
 
 def write_nonce() -> str:
@@ -207,17 +231,28 @@ class Desk:
         Raises Superseded if another owner has moved the partition on, RegistryChanged if the batch must be judged
         again, asyncpg.UniqueViolationError if it must be done again thoroughly.
         """
+        return await self.receive_together([batch], now, thorough=thorough, bug=bug)
+
+    async def receive_together(
+        self, batches: Sequence[Batch], now: datetime, *, thorough: bool = False, bug: str | None = None
+    ) -> Taken:
+        """Take batches of different partitions in one transaction, which costs about as much as for one of them.
+
+        Raises what `receive` does, and then none of them was taken.
+        """
         judgement = await self.known_judgement()
         verdicts = [
-            admit(one, judgement.registry, judgement.roots) if bug is None else _poisoned(one) for one in batch.records
+            admit(one, judgement.registry, judgement.roots) if bug is None else _poisoned(one)
+            for batch in batches
+            for one in batch.records
         ]
         failpoint.reach("intake.before_transaction")
         async with self.database.transaction() as tx:
-            await positions.move(tx, batch.topic_id, batch.partition, batch.start, batch.end, "consumed", now)
+            await positions.consume_together(tx, [batch.stretch for batch in batches], now)
             failpoint.reach("intake.after_watermark")
             plan = await self._prepare(tx, judgement, verdicts, now, thorough=thorough, bug=bug)
             failpoint.reach("intake.before_seal")
-            taken = await self.seal(tx, judgement, plan, now, {batch.topic: batch.topic_id})
+            taken = await self.seal(tx, judgement, plan, now, {batch.topic: batch.topic_id for batch in batches})
             failpoint.reach("intake.before_commit")
         failpoint.reach("intake.after_commit")
         await self.wake(taken)
@@ -384,7 +419,7 @@ class Desk:
         repeats = [*sifted.repeats, *gathered.repeats]
         unfit = [*sifted.unfit, *gathered.unfit, *overflow]
         plan.parked = [park(one, bug) for one in unfit]
-        plan.duplicates = len(repeats)
+        plan.repeats = repeats
         self.address_plan(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
         return plan
 

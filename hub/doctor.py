@@ -131,9 +131,8 @@ async def _look_at_log(connection: Connection, registry: Registry, clock: Clock)
     yield judge_log(log, clock())
     grace = timedelta(seconds=registry.limits.witness_grace_s)
     for witness in registry.log.witnesses:
-        cosigned = await tiles.read_cosigned(connection, [witness.write()], 1)
-        size = 0 if cosigned is None else cosigned.size
-        seen = Seen(witness.name, size, await tiles.read_signed_after(connection, size))
+        evidence = await tiles.read_evidence(connection, [witness.write()], 1)
+        seen = Seen(witness.name, 0 if evidence.cosigned is None else evidence.cosigned.size, evidence.waiting_since)
         yield judge_witness(seen, clock(), grace)
 
 

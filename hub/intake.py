@@ -1,4 +1,6 @@
-"""The intake: Kafka's door. It polls records of `from.*` and hands them to the desk, a transaction per partition batch.
+"""The intake: Kafka's door. It polls records of `from.*` and hands them to the desk, a batch in a transaction.
+
+A transaction takes a batch of one partition, or of each of several that have little between them: a group.
 
 Where a partition stands is PostgreSQL's word alone; Kafka's committed offsets are for lag tools. On assignment the
 partition is paused at once, its position read, sought, and resumed. What can go wrong with a batch:
@@ -6,12 +8,13 @@ partition is paused at once, its position read, sought, and resumed. What can go
     superseded        another owner moved the partition on: read the position again, seek, go on
     registry changed  judge the batch again
     infrastructure    again after a pause; whether an unknown COMMIT held is read off the position
+    a group fails     each of its partitions is taken by itself, unless its position says that the group was taken
     a bug             the batch is halved until the poisonous record stands alone, and that one goes to quarantine
 """
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -249,12 +252,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             log.warning("intake_position_out_of_range")
             await self._reopen(list(self._positions))
             return
-        outcomes = await asyncio.gather(
-            *(self._take_partition(place, records) for place, records in polled.items()), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        await _all_of(self._take_group(group) for group in pack(polled, self._batch_size))
 
     async def _look_around(self) -> None:
         """Now and then, see whether the registry and the topics are still the same, and tell lag tools where we are."""
@@ -294,34 +292,62 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                 log.info("intake_offsets_not_committed", error=type(error).__name__)
         failpoint.reach("intake.after_offsets")
 
-    async def _take_partition(self, place: TopicPartition, found: Sequence[Any]) -> None:
-        """Take the polled records of one partition in, in batches."""
+    async def _take_group(self, group: "Mapping[TopicPartition, Sequence[Any]]") -> None:
+        """Take what several partitions have little of in one transaction; should that fail, each by itself."""
+        batches = {
+            place: batch for place, found in group.items() if (batch := self._batch_of(place, found)) is not None
+        }
+        waiting = {place: batch for place, batch in batches.items() if batch.records}
+        if len(waiting) < 2 or any(len(found) > self._batch_size for found in group.values()):
+            await _all_of(self._take_partition(place, found) for place, found in group.items())
+            return
+        try:
+            await self._receive(list(waiting.values()), None)
+        except Exception as error:  # noqa: BLE001  # Whatever it is, it shows again at the partition that it is about.
+            log.info("intake_parts_group", partitions=len(waiting), error=type(error).__name__)
+            await _all_of(self._take_partition(place, found, tried=True) for place, found in group.items())
+            return
+        for place, batch in batches.items():
+            self._go_on(place, batch)
+        self._health.clear(PART)
+
+    def _batch_of(self, place: TopicPartition, found: Sequence[Any]) -> Batch | None:
+        """Return the batch that polled records are, from where their partition stands; None if it was taken away."""
         name = place.topic.removeprefix(self._prefix)
+        start = self._positions.get(place)
+        if start is None:
+            return None
+        if found[0].timestamp_type != LOG_APPEND_TIME:
+            raise IntakeFailed(
+                f"Topic {name} lets senders choose a record's time: set message.timestamp.type=LogAppendTime on it."
+            )
+        records = [
+            Record(name, place.partition, one.offset, one.key, one.value, one.headers, one.timestamp)
+            for one in found
+            if one.offset >= start
+        ]
+        return Batch(name, self._topics[name].id, place.partition, start, max(start, found[-1].offset + 1), records)
+
+    async def _take_partition(self, place: TopicPartition, found: Sequence[Any], *, tried: bool = False) -> None:
+        """Take the polled records of one partition in, in batches; `tried`: it may be that the first was taken."""
         for first in range(0, len(found), self._batch_size):
-            part = found[first : first + self._batch_size]
-            start = self._positions.get(place)
-            if start is None:
+            batch = self._batch_of(place, found[first : first + self._batch_size])
+            if batch is None:
                 return
-            if part[0].timestamp_type != LOG_APPEND_TIME:
-                raise IntakeFailed(
-                    f"Topic {name} lets senders choose a record's time: set message.timestamp.type=LogAppendTime on it."
-                )
-            records = [
-                Record(name, place.partition, one.offset, one.key, one.value, one.headers, one.timestamp)
-                for one in part
-                if one.offset >= start
-            ]
-            batch = Batch(name, self._topics[name].id, place.partition, start, max(start, part[-1].offset + 1), records)
             try:
                 if batch.records:
-                    await self._deliver(batch)
+                    await self._deliver(batch, tried=tried)
             except Superseded:
                 metrics.INTAKE_SUPERSEDED.inc()
-                log.info("intake_superseded", topic=name, partition=place.partition, start=start)
+                log.info("intake_superseded", topic=batch.topic, partition=place.partition, start=batch.start)
                 await self._reopen([place])
                 return
-            if self._positions.get(place) == start:
-                self._positions[place] = batch.end
+            self._go_on(place, batch)
+
+    def _go_on(self, place: TopicPartition, batch: Batch) -> None:
+        """Note where a partition stands once a batch of it was taken, unless it was taken away meanwhile."""
+        if self._positions.get(place) == batch.start:
+            self._positions[place] = batch.end
 
     async def _reopen(self, places: Sequence[TopicPartition]) -> None:
         """Read again where these partitions stand, and seek there."""
@@ -331,8 +357,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._consumer.pause(*held)
         await self._open(held)
 
-    async def _deliver(self, batch: Batch) -> None:
-        """Get a batch taken, whatever it takes. Raises Superseded; IntakeFailed."""
+    async def _deliver(self, batch: Batch, *, tried: bool = False) -> None:
+        """Get a batch taken, whatever it takes; `tried`: it may have been. Raises Superseded; IntakeFailed."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(database.TRANSIENT),
             wait=wait_random_exponential(multiplier=BACKOFF_S_FIRST, max=BACKOFF_S_MAX),
@@ -341,7 +367,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         )
         async for attempt in retrying:
             with attempt:
-                if attempt.retry_state.attempt_number > 1 and await self._is_taken(batch):
+                if (tried or attempt.retry_state.attempt_number > 1) and await self._is_taken(batch):
                     break
                 await self._take(batch)
         self._health.clear(PART)
@@ -357,7 +383,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def _take(self, batch: Batch) -> None:
         """Let the desk take a batch; what cannot be explained by anything outside of it is looked for in halves."""
         try:
-            await self._receive(batch, None)
+            await self._receive([batch], None)
         except (Superseded, IntakeFailed, *database.BROKEN, *database.TRANSIENT) as error:
             if isinstance(error, database.BROKEN):
                 raise IntakeFailed(
@@ -367,12 +393,12 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         except Exception as error:  # noqa: BLE001  # Whatever else it is, it must not block the partition.
             await self._isolate(batch, error)
 
-    async def _receive(self, batch: Batch, bug: str | None) -> None:
-        """Hand a batch to the desk: again when the registry has changed, thoroughly when a unique key was hit."""
+    async def _receive(self, batches: Sequence[Batch], bug: str | None) -> None:
+        """Hand batches to the desk: again when the registry has changed, thoroughly when a unique key was hit."""
         began, thorough = time.monotonic(), False
         while True:
             try:
-                taken = await self._desk.receive(batch, self._clock(), thorough=thorough, bug=bug)
+                taken = await self._desk.receive_together(batches, self._clock(), thorough=thorough, bug=bug)
                 break
             except RegistryChanged:
                 await self._desk.judgement()
@@ -381,8 +407,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                     raise
                 thorough = True
         metrics.INTAKE_TRANSACTION_SECONDS.observe(time.monotonic() - began)
-        metrics.INTAKE_BATCH_MESSAGES.observe(len(batch.records))
-        _count(batch, taken)
+        metrics.INTAKE_BATCH_MESSAGES.observe(sum(len(batch.records) for batch in batches))
+        _count(taken)
 
     async def _isolate(self, batch: Batch, error: Exception) -> None:
         """Halve a batch that a bug chokes on; alone, the poisonous record goes to quarantine with the traceback."""
@@ -397,7 +423,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             error=type(error).__name__,
         )  # fmt: skip
         try:
-            await self._receive(batch, describe_bug(error))
+            await self._receive([batch], describe_bug(error))
         except (Superseded, *database.TRANSIENT):
             raise
         except Exception as second:
@@ -406,15 +432,30 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             ) from second
 
 
-def _count(batch: Batch, taken: Taken) -> None:
-    for disposition, count in (
-        ("accepted", taken.accepted),
-        ("duplicate", taken.duplicate),
-        ("deferred", taken.deferred),
-        ("refused", taken.refused.total()),
-    ):
-        if count:
-            metrics.INTAKE_MESSAGES.labels(batch.topic, disposition).inc(count)
-    for code, count in taken.refused.items():
-        metrics.INTAKE_REFUSALS.labels(str(code)).inc(count)
-        log.warning("intake_refused", topic=batch.topic, partition=batch.partition, code=str(code), count=count)
+def pack(found: "Mapping[TopicPartition, Sequence[Any]]", size: int) -> "list[dict[TopicPartition, Sequence[Any]]]":
+    """Put partitions together, in order, that have at most `size` records between them; one that has more is alone."""
+    groups: list[dict[TopicPartition, Sequence[Any]]] = []
+    room = 0
+    for place in sorted(found):
+        records = found[place]
+        if not groups or len(records) > room:
+            groups.append({})
+            room = size
+        groups[-1][place] = records
+        room -= len(records)
+    return groups
+
+
+async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of `works` to their end, then raise what the first that failed raised."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+
+
+def _count(taken: Taken) -> None:
+    for (topic, partition, disposition, code), count in taken.places.items():
+        metrics.INTAKE_MESSAGES.labels(topic, disposition).inc(count)
+        if code is not None:
+            metrics.INTAKE_REFUSALS.labels(str(code)).inc(count)
+            log.warning("intake_refused", topic=topic, partition=partition, code=str(code), count=count)

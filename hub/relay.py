@@ -28,7 +28,7 @@ from contracts.registry import Registry
 from hub import failpoint, metrics
 from hub.cluster import Cluster
 from hub.health import Health
-from hub.release import Gate, Signer, write_headers
+from hub.release import Gate, Shelf, Signer, write_headers
 from hub.store import outbox
 from hub.store.database import Database
 from hub.store.election import SESSION_ERRORS, Election, stand_until
@@ -57,6 +57,8 @@ STOP_TIMEOUT_S = 10.0
 POLL_S = 1.0
 # One look at the streams' heads serves every notification that came meanwhile.
 WAKE_PAUSE_S = 0.002
+# What comes sooner after a transaction waits for company: a transaction costs the same for one message as for many.
+PACE_S = 0.05
 BACKOFF_S_MAX = 10.0
 # So many of the last messages are compared with Kafka where its position is ahead of the note.
 COMPARED_MAX = 500
@@ -90,6 +92,11 @@ class Shipment:
     def __len__(self) -> int:
         return sum(map(len, self.rows.values()))
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a partition has more to send at once."""
+        return any(len(rows) >= ROWS_MAX for rows in self.rows.values())
+
 
 def check_position(stream: str, position: int, noted: int, last: int) -> None:
     """Raise RelayRefused unless Kafka's `position` (last seq it holds, 0: none) fits `noted` and the outbox' `last`."""
@@ -118,6 +125,7 @@ class TopicRelay:
         signer: Signer,
         health: Health,
         discarded: "Discarded",
+        shelf: Shelf,
     ) -> None:
         self.topic = topic
         self._discarded = discarded
@@ -129,7 +137,8 @@ class TopicRelay:
         self._news = asyncio.Event()
         self._stopping = False
         self._positions: dict[int, int] = {}
-        self._gate = Gate()
+        self._heads: dict[int, int] = {}
+        self._gate = Gate(topic, shelf)
 
     @property
     def part(self) -> str:
@@ -143,7 +152,8 @@ class TopicRelay:
     def notice(self, heads: dict[tuple[str, int], int]) -> None:
         """Wake up if the outbox holds more than was sent; `heads` is the last seq by stream."""
         for partition, position in list(self._positions.items()):
-            lag = heads.get((self.topic, partition), 0) - position
+            self._heads[partition] = heads.get((self.topic, partition), 0)
+            lag = self._heads[partition] - position
             metrics.RELAY_LAG_MESSAGES.labels(self.topic, str(partition)).set(lag)
             if lag > 0:
                 self._news.set()
@@ -203,7 +213,7 @@ class TopicRelay:
 
     async def _send_on(self, producer: AIOKafkaProducer, shipment: Shipment) -> Shipment:
         """Publish a shipment, and return the next, which is read and signed while Kafka commits this one."""
-        upcoming = asyncio.create_task(self._prepare(shipment.reached))
+        upcoming = asyncio.create_task(self._prepare_next(shipment))
         try:
             await self._publish_in_time(producer, shipment)
             await self._settle(shipment)
@@ -212,6 +222,12 @@ class TopicRelay:
             upcoming.cancel()
             await asyncio.wait({upcoming})
             _heed(upcoming)
+
+    async def _prepare_next(self, shipment: Shipment) -> Shipment:
+        """Prepare what follows a shipment, after a rest unless that one was as full as can be."""
+        if not shipment.is_full:
+            await asyncio.sleep(PACE_S)
+        return await self._prepare(shipment.reached)
 
     async def _wait_for_news(self) -> None:
         try:
@@ -297,20 +313,20 @@ class TopicRelay:
 
     async def _prepare(self, positions: dict[int, int]) -> Shipment:
         """Read what comes after `positions` and sign what has no signature yet."""
+        registry = self._signer.registry
+        behind = {
+            partition: position
+            for partition, position in positions.items()
+            if self._heads.get(partition, position + 1) > position
+        }
         rows: dict[int, list[OutboxRow]] = {}
         held = None
         async with self._database.connection() as connection:
-            for partition, position in positions.items():
-                if await self._gate.holds(connection, (self.topic, partition), position):
-                    continue
-                found = await outbox.read_rows(connection, self.topic, partition, position, ROWS_MAX)
-                found, problem = await self._gate.pass_through(
-                    connection, self._signer.registry, (self.topic, partition), found
-                )
-                if problem is not None:
-                    held = f"{self.topic}/{partition}: {problem}"
-                if found:
-                    rows[partition] = await self._signer.sign_rows(connection, self.topic, partition, found)
+            if behind := await self._gate.leave_out_held(connection, behind):
+                found = await outbox.read_streams(connection, self.topic, behind, ROWS_MAX)
+                passed, held = await self._gate.pass_through(connection, registry, found)
+                sending = {partition: some for partition, some in passed.items() if some}
+                rows = await self._signer.sign_streams(connection, self.topic, sending)
         if held is None:
             self._health.clear(self.part)
         elif self._health.report(self.part, held):
@@ -435,6 +451,7 @@ class Relay:
         self._signer = signer
         self._health = health
         self._discarded = Discarded()
+        self._shelf = Shelf()
         self._wake = asyncio.Event()
         self._running: dict[str, tuple[TopicRelay, asyncio.Task[None]]] = {}
 
@@ -484,7 +501,9 @@ class Relay:
                 self._start_topic(topic, election)
 
     def _start_topic(self, topic: str, election: Election) -> None:
-        relay = TopicRelay(self._database, self._cluster, election, topic, self._signer, self._health, self._discarded)
+        relay = TopicRelay(
+            self._database, self._cluster, election, topic, self._signer, self._health, self._discarded, self._shelf
+        )
         self._running[topic] = relay, asyncio.create_task(relay.run(), name=relay.part)
         log.info("relay.leading", topic=topic)
 

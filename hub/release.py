@@ -1,12 +1,12 @@
 """What may leave the hub, and under which signature. The relay alone uses the hub's key."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from contracts.log.proof import Proof
-from contracts.log.tile import Hashes, inclusion_stretches, tiles_for
+from contracts.log.tile import Hashes, Tile, inclusion_stretches, tiles_for
 from contracts.registry import Registry
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
@@ -24,7 +24,7 @@ from hub import failpoint
 from hub.clock import utc_now
 from hub.store import outbox, tiles
 from hub.store.outbox import OutboxRow, StoredSignature
-from hub.store.tiles import StoredCheckpoint
+from hub.store.tiles import Evidence, StoredCheckpoint
 
 if TYPE_CHECKING:
     from hub.store.database import Connection
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LATE_S = 10.0
 # So long it is enough to look for a newer checkpoint.
 LOOK_S = 1.0
+# 8 KiB each at most.
+TILES_KEPT_MAX = 512
 
 
 class KeyNotOurs(Exception):
@@ -53,27 +55,70 @@ def write_headers(row: OutboxRow) -> list[tuple[str, bytes]]:
 
 
 class Proofs:
-    """What of the evidence log can be shown just now: a checkpoint, and the proofs that lead to it."""
+    """The proofs that lead to one checkpoint; each is written once, however many streams its leaf goes out on."""
 
-    def __init__(self, checkpoint: StoredCheckpoint, hashes: Hashes) -> None:
-        self._checkpoint = checkpoint
-        self._hashes = hashes
+    def __init__(self, checkpoint: StoredCheckpoint) -> None:
+        self.note = checkpoint.note.write()
+        self._size = checkpoint.size
+        self._tiles: dict[Tile, bytes] = {}
+        self._hashes = Hashes(checkpoint.size, self._tiles)
+        self._written: dict[int, bytes] = {}
 
-    @classmethod
-    async def read(cls, connection: "Connection", checkpoint: StoredCheckpoint, indices: Iterable[int]) -> "Proofs":
+    async def gather(self, connection: "Connection", indices: Iterable[int], shelf: "Shelf") -> None:
         """Read what the proofs of those of `indices` need that the checkpoint covers."""
-        size = checkpoint.size
-        needed = {
-            tile for index in indices if index < size for tile in tiles_for(inclusion_stretches(index, size), size)
+        size = self._size
+        stretches = {
+            stretch
+            for index in indices
+            if index < size and index not in self._written
+            for stretch in inclusion_stretches(index, size)
         }
-        return cls(checkpoint, Hashes(size, await tiles.read_tiles(connection, needed)))
+        self._tiles.update(await shelf.read(connection, tiles_for(stretches, size) - self._tiles.keys()))
 
     def prove(self, index: int) -> bytes | None:
-        """Write the tlog-proof of a leaf; None if the checkpoint does not cover it."""
-        if index >= self._checkpoint.size:
+        """Write the tlog-proof of a leaf that was gathered for; None if the checkpoint does not cover it."""
+        if index >= self._size:
             return None
-        path = self._hashes.path(inclusion_stretches(index, self._checkpoint.size))
-        return Proof(index, tuple(path), self._checkpoint.note.write()).write()
+        if index not in self._written:
+            path = self._hashes.path(inclusion_stretches(index, self._size))
+            self._written[index] = Proof(index, tuple(path), self.note).write()
+        return self._written[index]
+
+
+class Shelf:
+    """What was read and written of late of the log: tiles, which of one width never change, and the last proofs."""
+
+    def __init__(self) -> None:
+        self._tiles: dict[Tile, bytes] = {}
+        self._proofs: Proofs | None = None
+
+    async def read(self, connection: "Connection", wanted: Collection[Tile]) -> dict[Tile, bytes]:
+        """Return tiles, from here or from the database. Raises LeavesMissing."""
+        found = {tile: self._tiles.pop(tile) for tile in wanted if tile in self._tiles}
+        # Put back behind the others, which makes the first the one that was wanted longest ago.
+        self._tiles |= found
+        if missing := [tile for tile in wanted if tile not in found]:
+            fresh = await tiles.read_tiles(connection, missing)
+            found |= fresh
+            self._tiles |= fresh
+        for tile in list(islice(self._tiles, max(0, len(self._tiles) - TILES_KEPT_MAX))):
+            del self._tiles[tile]
+        return found
+
+    async def proofs(self, connection: "Connection", checkpoint: StoredCheckpoint, indices: Collection[int]) -> Proofs:
+        """Return the proofs that lead to `checkpoint`, ready for `indices`. Raises LeavesMissing."""
+        proofs = Proofs(checkpoint)
+        if self._proofs is not None and self._proofs.note == proofs.note:
+            proofs = self._proofs
+        self._proofs = proofs
+        await proofs.gather(connection, indices, self)
+        return proofs
+
+
+async def look(connection: "Connection", registry: Registry) -> Evidence:
+    """Return what there is of the log to be shown, by the registry's witnesses."""
+    log = registry.log
+    return await tiles.read_evidence(connection, [witness.write() for witness in log.witnesses], max(1, log.quorum))
 
 
 async def read_published(connection: "Connection", registry: Registry) -> StoredCheckpoint | None:
@@ -81,46 +126,43 @@ async def read_published(connection: "Connection", registry: Registry) -> Stored
 
     As long as no witness must have cosigned, the newest of all is shown where none of them has yet.
     """
-    return await _choose_checkpoint(connection, registry, -1)
+    return _choose_checkpoint(await look(connection, registry), registry, -1)
 
 
-async def _choose_checkpoint(connection: "Connection", registry: Registry, index: int) -> StoredCheckpoint | None:
+def _choose_checkpoint(evidence: Evidence, registry: Registry, index: int) -> StoredCheckpoint | None:
     """Return the newest cosigned checkpoint; if that does not cover `index` and need not be cosigned, the newest."""
-    log = registry.log
-    cosigned = None
-    if log.witnesses:
-        witnesses = [witness.write() for witness in log.witnesses]
-        cosigned = await tiles.read_cosigned(connection, witnesses, max(1, log.quorum))
-    if log.quorum or (cosigned is not None and cosigned.size > index):
+    cosigned = evidence.cosigned
+    if registry.log.quorum or (cosigned is not None and cosigned.size > index):
         return cosigned
-    return await tiles.read_newest(connection)
+    return evidence.newest
 
 
-async def prove_rows(connection: "Connection", registry: Registry, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+async def prove_rows(
+    connection: "Connection",
+    registry: Registry,
+    rows: Sequence[OutboxRow],
+    evidence: Evidence | None = None,
+    shelf: Shelf | None = None,
+) -> list[OutboxRow]:
     """Return the rows with the proof of each recommendation that a publishable checkpoint covers."""
     indices = {row.leaf_index for row in rows if row.leaf_index is not None}
     if not indices:
         return list(rows)
     # The evidence that there is now, rather than what a witness will have added a moment later.
-    shown = await _choose_checkpoint(connection, registry, max(indices))
+    shown = _choose_checkpoint(evidence or await look(connection, registry), registry, max(indices))
     if shown is None:
         return list(rows)
-    proofs = await Proofs.read(connection, shown, indices)
+    proofs = await (shelf or Shelf()).proofs(connection, shown, indices)
     return [row if row.leaf_index is None else row._replace(tlog_proof=proofs.prove(row.leaf_index)) for row in rows]
 
 
-async def find_witness_overdue(connection: "Connection", registry: Registry, now: datetime) -> str | None:
+def describe_overdue(evidence: Evidence, registry: Registry, now: datetime) -> str | None:
     """Say why nothing may be released, if no witness has cosigned for longer than the registry's grace; else None."""
-    log, grace_s = registry.log, registry.limits.witness_grace_s
-    if not log.witnesses:
-        return None
-    witnesses = [witness.write() for witness in log.witnesses]
-    cosigned = await tiles.read_cosigned(connection, witnesses, max(1, log.quorum))
-    waiting_since = await tiles.read_signed_after(connection, 0 if cosigned is None else cosigned.size)
-    if waiting_since is None or (now - waiting_since).total_seconds() <= grace_s:
+    grace_s, since = registry.limits.witness_grace_s, evidence.waiting_since
+    if not registry.log.witnesses or since is None or (now - since).total_seconds() <= grace_s:
         return None
     return (
-        f"no witness has cosigned the evidence log since {write_instant(waiting_since)}, which is longer than the "
+        f"no witness has cosigned the evidence log since {write_instant(since)}, which is longer than the "
         f"{grace_s} s of the registry's witness_grace_s"
     )
 
@@ -134,45 +176,76 @@ class Held(NamedTuple):
 
 
 class Gate:
-    """Lets recommendations out with their proofs while the registry requires one, and knows how long they wait."""
+    """Lets a topic's recommendations out with their proofs while the registry requires one; knows how long they wait.
 
-    def __init__(self) -> None:
-        self._waiting_since: dict[tuple[str, int], datetime] = {}
-        self._held: dict[tuple[str, int], Held] = {}
+    `shelf` may be shared: the topics need the same tiles at about the same time.
+    """
 
-    async def holds(self, connection: "Connection", stream: tuple[str, int], position: int) -> bool:
-        """Whether what stands behind `position` waits as it did a moment ago: then it need not even be read."""
-        held = self._held.get(stream)
-        if held is None or held.seq != position + 1 or (utc_now() - held.looked_at).total_seconds() > LOOK_S:
-            return False
-        return await tiles.read_newest_size(connection) <= held.leaf_index
+    def __init__(self, topic: str, shelf: Shelf) -> None:
+        self._topic = topic
+        self._shelf = shelf
+        self._waiting_since: dict[int, datetime] = {}
+        self._held: dict[int, Held] = {}
+
+    async def leave_out_held(self, connection: "Connection", positions: Mapping[int, int]) -> dict[int, int]:
+        """Leave out the partitions where what is next waits as it did a moment ago: they need not even be read."""
+        now = utc_now()
+        held = {
+            partition: one.leaf_index
+            for partition, one in self._held.items()
+            if positions.get(partition) == one.seq - 1 and (now - one.looked_at).total_seconds() <= LOOK_S
+        }
+        size = await tiles.read_newest_size(connection) if held else 0
+        return {
+            partition: position
+            for partition, position in positions.items()
+            if partition not in held or held[partition] < size
+        }
 
     async def pass_through(
-        self, connection: "Connection", registry: Registry, stream: tuple[str, int], rows: list[OutboxRow]
-    ) -> tuple[list[OutboxRow], str | None]:
-        """Return the rows that may be sent now, and why the first of the others still may not.
+        self, connection: "Connection", registry: Registry, found: Mapping[int, list[OutboxRow]]
+    ) -> tuple[dict[int, list[OutboxRow]], str | None]:
+        """Return by partition the rows that may be sent now, and why the first of the others still may not.
 
         A stream keeps its order, so whatever stands behind a recommendation without proof waits with it. A wait of a
         moment is no news: the next checkpoint is on its way.
         """
-        self._held.pop(stream, None)
-        if not registry.proof_required or all(row.typ != "recommendation" for row in rows):
-            self._waiting_since.pop(stream, None)
-            return rows, None
+        passed, problem = dict(found), None
+        asking = registry.proof_required and any(row.typ == "recommendation" for rows in found.values() for row in rows)
+        # One look for all partitions, so that they agree on what was there and cost no more than one.
+        evidence = await look(connection, registry) if asking else None
+        for partition, rows in found.items():
+            self._held.pop(partition, None)
+            if evidence is None or all(row.typ != "recommendation" for row in rows):
+                self._waiting_since.pop(partition, None)
+                continue
+            passed[partition], reason = await self._let_out(connection, registry, evidence, partition, rows)
+            problem = problem if reason is None else f"{self._topic}/{partition}: {reason}"
+        return passed, problem
+
+    async def _let_out(
+        self, connection: "Connection", registry: Registry, evidence: Evidence, partition: int, rows: list[OutboxRow]
+    ) -> tuple[list[OutboxRow], str | None]:
         now = utc_now()
-        overdue = await find_witness_overdue(connection, registry, now)
-        proved = rows if overdue is not None else await prove_rows(connection, registry, rows)
-        held = next((n for n, row in enumerate(proved) if row.typ == "recommendation" and row.tlog_proof is None), None)
+        overdue = describe_overdue(evidence, registry, now)
+        if overdue is None:
+            rows = await prove_rows(connection, registry, rows, evidence, self._shelf)
+        held = next((n for n, row in enumerate(rows) if row.typ == "recommendation" and row.tlog_proof is None), None)
         if held is None:
-            self._waiting_since.pop(stream, None)
-            return proved, None
-        since = self._waiting_since.setdefault(stream, now) if not held else now
-        self._waiting_since[stream] = since
+            self._waiting_since.pop(partition, None)
+            return rows, None
+        since = self._waiting_since.setdefault(partition, now) if not held else now
+        self._waiting_since[partition] = since
         late = (now - since).total_seconds() > LATE_S
         reason = overdue or ("no checkpoint of the evidence log covers it" if late else None)
-        if reason is None and (leaf_index := proved[held].leaf_index) is not None:
-            self._held[stream] = Held(proved[held].seq, leaf_index, now)
-        return proved[:held], reason and f"the recommendation at hub-seq {proved[held].seq} waits: {reason}"
+        if reason is None and (leaf_index := rows[held].leaf_index) is not None:
+            self._held[partition] = Held(rows[held].seq, leaf_index, now)
+        return rows[:held], reason and f"the recommendation at hub-seq {rows[held].seq} waits: {reason}"
+
+
+def _add_signature(row: OutboxRow, stored: Mapping[int, StoredSignature]) -> OutboxRow:
+    signature = stored[row.seq]
+    return row._replace(jws=signature.jws, proof=signature.proof)
 
 
 class Signer:
@@ -204,25 +277,32 @@ class Signer:
         self._registry = registry
         self._issuer = min(found[0].sources)
 
-    async def sign_rows(
-        self, connection: "Connection", topic: str, partition: int, rows: list[OutboxRow]
-    ) -> list[OutboxRow]:
-        """Return `rows` with a signature each; the new ones are stored first, and what was stored earlier counts."""
-        unsigned = [row for row in rows if row.jws is None]
+    async def sign_streams(
+        self, connection: "Connection", topic: str, found: Mapping[int, list[OutboxRow]]
+    ) -> dict[int, list[OutboxRow]]:
+        """Return the rows of each partition with a signature each; the new ones are stored first, in one commit.
+
+        What was stored earlier counts.
+        """
+        unsigned = {
+            partition: missing
+            for partition, rows in found.items()
+            if (missing := [row for row in rows if row.jws is None])
+        }
         if not unsigned:
-            return rows
-        stream = topic, partition
-        if stream not in self._last_roots:
-            last = await outbox.read_last_batch(connection, topic, partition)
-            self._last_roots[stream] = NO_PREVIOUS_ROOT if last is None else root_of(last)
+            return dict(found)
+        for partition in unsigned:
+            if (topic, partition) not in self._last_roots:
+                last = await outbox.read_last_batch(connection, topic, partition)
+                self._last_roots[topic, partition] = NO_PREVIOUS_ROOT if last is None else root_of(last)
         failpoint.reach("relay.before_signature")
-        fresh = list(self._sign(topic, partition, unsigned))
-        stored = await outbox.store_signatures(connection, topic, partition, fresh)
+        fresh = {partition: list(self._sign(topic, partition, rows)) for partition, rows in unsigned.items()}
+        stored = await outbox.store_signatures(connection, topic, fresh)
         failpoint.reach("relay.after_signature")
-        return [
-            row if row.jws is not None else row._replace(jws=stored[row.seq].jws, proof=stored[row.seq].proof)
-            for row in rows
-        ]
+        return {
+            partition: [_add_signature(row, stored[partition]) if row.jws is None else row for row in rows]
+            for partition, rows in found.items()
+        }
 
     def _sign(self, topic: str, partition: int, rows: Sequence[OutboxRow]) -> Iterator[StoredSignature]:
         for row in rows:

@@ -38,8 +38,8 @@ from hub.witnesses import Witnesses, WitnessUnreachable
 GROUP = "sequencer"
 PART = "sequencer"
 LEAVES_MAX = 10_000
-# A checkpoint is signed at most this often, however busy the log is.
-PAUSE_S = 0.1
+# A checkpoint is signed at most this often, however busy the log is: rounds begin no closer together than that.
+ROUND_S = 0.05
 POLL_S = 1.0
 STANDBY_S = 1.0
 
@@ -111,7 +111,7 @@ class Sequencer:
                 self._health.clear(PART)
                 await pause(stop, STANDBY_S)
             if not stop.is_set():
-                await election.listen(outbox.CHANNEL, self._wake.set)
+                await election.listen(outbox.CHANNEL, self._wake.set, deaf_to=outbox.SIGNED)
                 await self._lead(election, stop)
         finally:
             await election.close()
@@ -130,11 +130,15 @@ class Sequencer:
                     if (await self._refresh()).log_origin != self._origin:
                         raise LogRefused("The registry has put another log in force. Start the sequencer again.")
                     confirmed_s = loop.time()
+                began_s = loop.time()
+                # What is told from here on may be missed by the round; what was told before is not.
+                self._wake.clear()
                 edge = await self._advance(edge)
                 self._health.clear(PART)
                 if cosigning.done():
                     cosigning.result()
-                await self._wait_for_leaves(stop)
+                await pause(stop, ROUND_S - (loop.time() - began_s))
+                await _first_of(self._wake, stop, POLL_S)
         finally:
             cosigning.cancel()
             await asyncio.wait({cosigning})
@@ -233,13 +237,10 @@ class Sequencer:
         self._seen = checkpoint
         self._witnesses.tell()
 
-    async def _wait_for_leaves(self, stop: asyncio.Event) -> None:
-        await pause(stop, PAUSE_S)
-        await _first_of(self._wake, stop, POLL_S - PAUSE_S)
-        self._wake.clear()
-
 
 async def _first_of(wake: asyncio.Event, stop: asyncio.Event, timeout_s: float) -> None:
+    if wake.is_set() or stop.is_set():
+        return
     waits = [asyncio.create_task(wake.wait()), asyncio.create_task(stop.wait())]
     try:
         await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

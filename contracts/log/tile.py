@@ -25,6 +25,8 @@ ENTRIES = -1
 LENGTH_BYTES = 2
 # 512 hashes each, so some ten megabytes.
 TILES_REMEMBERED_MAX = 256
+# As many as become whole in one step, or nearly.
+TILES_ROOTED_MAX = 64
 
 _PATH = re.compile(r"tile/(0|[1-9][0-9]?|entries)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 
@@ -172,14 +174,18 @@ class Hashes:
         self._size = size
         self._tiles = tiles
         self._levels: dict[Tile, list[list[bytes]]] = {}
+        # The proofs of neighbours have most of their stretches in common.
+        self._known: dict[Stretch, bytes] = {}
 
     def of(self, stretch: Stretch) -> bytes:
         """Return a stretch's hash. Raises Unproven(tile_missing, tile_malformed)."""
-        nodes = [self._node(node) for node in _nodes(stretch)]
-        digest = nodes.pop()
-        while nodes:
-            digest = merkle.node_hash(nodes.pop(), digest)
-        return digest
+        if stretch not in self._known:
+            nodes = [self._node(node) for node in _nodes(stretch)]
+            digest = nodes.pop()
+            while nodes:
+                digest = merkle.node_hash(nodes.pop(), digest)
+            self._known[stretch] = digest
+        return self._known[stretch]
 
     def path(self, stretches: Iterable[Stretch]) -> list[bytes]:
         """Return the hashes of several stretches. Raises Unproven(tile_missing, tile_malformed)."""
@@ -206,6 +212,12 @@ class Hashes:
 def _levels_of(width: int, data: bytes) -> list[list[bytes]]:
     """All levels inside a tile: whoever takes one proof out of it soon takes the next. Raises Unproven."""
     return merkle.levels(read_tile(Tile(0, 0, width), data))
+
+
+@lru_cache(maxsize=TILES_ROOTED_MAX)
+def root_of_whole(data: bytes) -> bytes:
+    """Return the root of a whole tile: whoever appends needs it above, and again to keep it. Raises Unproven."""
+    return merkle.root(read_tile(Tile(0, 0), data))
 
 
 def read_tile(tile: Tile, data: bytes) -> list[bytes]:
@@ -266,10 +278,11 @@ class Edge:
         for level, hashes in enumerate(self._levels):
             if len(hashes) < WIDTH:
                 return
-            yield Tile(level, (self.size >> HEIGHT * (level + 1)) - 1), b"".join(hashes)
+            data = b"".join(hashes)
+            yield Tile(level, (self.size >> HEIGHT * (level + 1)) - 1), data
             if level + 1 == len(self._levels):
                 self._levels.append([])
-            self._levels[level + 1].append(merkle.root(hashes))
+            self._levels[level + 1].append(root_of_whole(data))
             hashes.clear()
 
     def root(self) -> bytes:

@@ -74,10 +74,15 @@ class Election:
         async with self._turn:
             yield self._connection
 
-    async def listen(self, channel: str, wake: Callable[[], None]) -> None:
-        """Call `wake` at every notification on `channel`."""
+    async def listen(self, channel: str, wake: Callable[[], None], *, deaf_to: str | None = None) -> None:
+        """Call `wake` at every notification on `channel`, but those that say `deaf_to`."""
+
+        def hear(_connection: object, _pid: int, _channel: str, said: object) -> None:
+            if said != deaf_to:
+                wake()
+
         async with self.session() as connection:
-            await connection.add_listener(channel, lambda *_: wake())
+            await connection.add_listener(channel, hear)
 
     async def count_members(self) -> int:
         """Return how many processes stand for this group, this one included."""

@@ -4,28 +4,33 @@ A stream is one partition of one output topic. Rows are read by cursor and never
 rate. A forward's bytes lie in the inbox and are read by join.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from hub.store.database import Connection
 
-# LATERAL with OFFSET 0 keeps the planner from hashing the whole inbox while its statistics are young.
+# LATERAL with OFFSET 0 keeps the planner from hashing the whole inbox, or the whole outbox, while its statistics are
+# young.
 READ_OUTBOX = """
-    SELECT o.seq, o.key, o.typ, o.value IS NOT NULL, COALESCE(o.value, i.value),
-           COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof), o.leaf_index, o.tlog_proof
-    FROM outbox o
-    LEFT JOIN LATERAL (
-        SELECT value, jws, jws_proof FROM inbox WHERE log_index = o.inbox_index OFFSET 0) i ON true
-    LEFT JOIN LATERAL (
-        SELECT jws, jws_proof FROM outbox_signature
-        WHERE topic = o.topic AND partition = o.partition AND seq = o.seq AND o.value IS NOT NULL OFFSET 0) s ON true
-    WHERE o.topic = $1 AND o.partition = $2 AND o.seq > $3 AND o.seq <= $4
-    ORDER BY o.seq"""
+    SELECT r.* FROM unnest($2::int[], $3::bigint[]) AS u (partition, after)
+    CROSS JOIN LATERAL (
+        SELECT o.partition, o.seq, o.key, o.typ, o.value IS NOT NULL, COALESCE(o.value, i.value),
+               COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof), o.leaf_index, o.tlog_proof
+        FROM outbox o
+        LEFT JOIN LATERAL (
+            SELECT value, jws, jws_proof FROM inbox WHERE log_index = o.inbox_index OFFSET 0) i ON true
+        LEFT JOIN LATERAL (
+            SELECT jws, jws_proof FROM outbox_signature
+            WHERE topic = o.topic AND partition = o.partition AND seq = o.seq AND o.value IS NOT NULL OFFSET 0
+        ) s ON true
+        WHERE o.topic = $1 AND o.partition = u.partition AND o.seq > u.after AND o.seq <= u.after + $4
+        ORDER BY o.seq OFFSET 0) r"""
 STORE_SIGNATURES = """
     INSERT INTO outbox_signature (topic, partition, seq, jws, jws_proof)
-    SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[])
+    SELECT $1, * FROM unnest($2::int[], $3::bigint[], $4::text[], $5::text[])
     ON CONFLICT DO NOTHING"""
 READ_SIGNATURES = """
     SELECT seq, jws, jws_proof FROM outbox_signature WHERE topic = $1 AND partition = $2 AND seq = ANY($3::bigint[])"""
@@ -56,6 +61,8 @@ TAKE_OVER = """
 
 CHANNEL = "outbox"
 WAKE = f"NOTIFY {CHANNEL}"
+# What a notification says that tells of a new checkpoint, and of nothing that would need one.
+SIGNED = "signed"
 
 
 class OutboxRow(NamedTuple):
@@ -85,18 +92,38 @@ class StoredSignature(NamedTuple):
 
 async def read_rows(connection: "Connection", topic: str, partition: int, after: int, limit: int) -> list[OutboxRow]:
     """Return the stream's rows with seq in (after, after + limit], in order; seqs have no gap."""
-    rows = await connection.fetch(READ_OUTBOX, topic, partition, after, after + limit)
-    return [OutboxRow(*row) for row in rows]
+    return (await read_streams(connection, topic, {partition: after}, limit)).get(partition, [])
+
+
+async def read_streams(
+    connection: "Connection", topic: str, after: Mapping[int, int], limit: int
+) -> dict[int, list[OutboxRow]]:
+    """Return by partition, as far as there are any, the rows with seq in (after, after + limit], in order."""
+    found: dict[int, list[OutboxRow]] = {}
+    for partition, *row in await connection.fetch(READ_OUTBOX, topic, list(after), list(after.values()), limit):
+        found.setdefault(partition, []).append(OutboxRow(*row))
+    for rows in found.values():
+        rows.sort(key=attrgetter("seq"))
+    return found
 
 
 async def store_signatures(
-    connection: "Connection", topic: str, partition: int, signatures: Sequence[StoredSignature]
+    connection: "Connection", topic: str, signatures: Mapping[int, Sequence[StoredSignature]]
+) -> dict[int, dict[int, StoredSignature]]:
+    """Keep `signatures`, by partition, where there are none yet; return by seq those that count: what was first."""
+    flat = [(partition, *signature) for partition, given in signatures.items() for signature in given]
+    columns = [list(column) for column in zip(*flat, strict=True)]
+    if not flat or await connection.execute(STORE_SIGNATURES, topic, *columns) == f"INSERT 0 {len(flat)}":
+        return {partition: {one.seq: one for one in given} for partition, given in signatures.items()}
+    return {
+        partition: await _read_signatures(connection, topic, partition, [one.seq for one in given])
+        for partition, given in signatures.items()
+    }
+
+
+async def _read_signatures(
+    connection: "Connection", topic: str, partition: int, seqs: list[int]
 ) -> dict[int, StoredSignature]:
-    """Keep `signatures` where there are none yet; return those that count, which are the ones stored first."""
-    seqs, jws, proofs = [s.seq for s in signatures], [s.jws for s in signatures], [s.proof for s in signatures]
-    status = await connection.execute(STORE_SIGNATURES, topic, partition, seqs, jws, proofs)
-    if status == f"INSERT 0 {len(seqs)}":
-        return {signature.seq: signature for signature in signatures}
     rows = await connection.fetch(READ_SIGNATURES, topic, partition, seqs)
     return {row["seq"]: StoredSignature(*row) for row in rows}
 
@@ -135,7 +162,7 @@ async def take_over(
     columns = zip(*((row.seq, row.key, row.typ, row.value, row.tlog_proof) for row in rows), strict=True)
     await connection.execute(TAKE_OVER, topic, partition, now, *map(list, columns))
     signatures = [StoredSignature(row.seq, row.jws or "", row.proof) for row in rows]
-    await store_signatures(connection, topic, partition, signatures)
+    await store_signatures(connection, topic, {partition: signatures})
     last = rows[-1].seq
     await connection.execute(MOVE_HEAD, topic, partition, last)
     await note_positions(connection, topic, {partition: last})

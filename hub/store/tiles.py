@@ -6,13 +6,16 @@ the roots of the tiles below. So any width of any tile can be given, and no part
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from contracts import merkle
 from contracts.log.note import Note, SignatureLine, read_note, read_signatures
-from contracts.log.tile import ENTRIES, WIDTH, Edge, Tile, count, read_tile, write_bundle
+from contracts.log.tile import ENTRIES, WIDTH, Edge, Tile, count, root_of_whole, write_bundle
 from hub.store import outbox
 from hub.store.database import Connection
+
+if TYPE_CHECKING:
+    import asyncpg
 
 READ_SIZE = "SELECT size FROM tree"
 COUNT_LEAVES = "SELECT next_index FROM log"
@@ -43,17 +46,24 @@ READ_ROOTS = "SELECT root FROM tiles WHERE level = $1 AND index >= $2 AND index 
 ADD_CHECKPOINT = """
     WITH added AS (
         INSERT INTO checkpoints (size, signed_at, note) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING)
-    SELECT pg_notify($4, '')"""
+    SELECT pg_notify($4, $5)"""
 ADD_COSIGNATURE = "INSERT INTO cosignatures (size, witness, line) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 READ_CHECKPOINT = """
     SELECT size, signed_at, note,
            (SELECT string_agg(line, '' ORDER BY witness) FROM cosignatures s WHERE s.size = c.size) AS cosigned
     FROM checkpoints c WHERE size = $1"""
 READ_NEWEST_SIZE = "SELECT max(size) FROM checkpoints"
-READ_COSIGNED_SIZE = """
-    SELECT size FROM cosignatures WHERE witness = ANY($1::text[])
-    GROUP BY size HAVING count(*) >= $2 ORDER BY size DESC LIMIT 1"""
-READ_SIGNED_AFTER = "SELECT signed_at FROM checkpoints WHERE size > $1 ORDER BY size LIMIT 1"
+# What may be shown and what is waited for, as of one moment.
+READ_EVIDENCE = """
+    WITH cosigned AS (
+        SELECT size FROM cosignatures WHERE witness = ANY($1::text[])
+        GROUP BY size HAVING count(*) >= $2 ORDER BY size DESC LIMIT 1)
+    SELECT size, signed_at, note,
+           (SELECT string_agg(line, '' ORDER BY witness) FROM cosignatures s WHERE s.size = c.size) AS cosigned,
+           size = (SELECT size FROM cosigned) AS is_cosigned,
+           (SELECT signed_at FROM checkpoints WHERE size > COALESCE((SELECT size FROM cosigned), 0)
+            ORDER BY size LIMIT 1) AS waiting_since
+    FROM checkpoints c WHERE size IN ((SELECT size FROM cosigned), (SELECT max(size) FROM checkpoints)) ORDER BY size"""
 
 
 class Superseded(Exception):
@@ -70,6 +80,17 @@ class StoredCheckpoint(NamedTuple):
     size: int
     signed_at: datetime
     note: Note
+
+
+class Evidence(NamedTuple):
+    """What can be shown of the log: the newest checkpoint, and the newest that enough witnesses cosigned.
+
+    `waiting_since`: when the first checkpoint was signed that waits for their cosignatures.
+    """
+
+    newest: StoredCheckpoint | None
+    cosigned: StoredCheckpoint | None
+    waiting_since: datetime | None
 
 
 class KeptCheckpoint(NamedTuple):
@@ -133,7 +154,7 @@ async def read_leaf_hashes(connection: Connection, first: int, limit: int) -> li
 
 async def advance(connection: Connection, size: int, to: int, whole: Sequence[tuple[Tile, bytes]]) -> None:
     """Move the tree from `size` to `to`, with the tiles that became whole, as one step. Raises Superseded."""
-    roots = [merkle.root(read_tile(tile, data)) for tile, data in whole]
+    roots = [root_of_whole(data) for _, data in whole]
     levels, indices = [tile.level for tile, _ in whole], [tile.index for tile, _ in whole]
     hashes = [data for _, data in whole]
     if await connection.fetchval(ADVANCE, size, to, levels, indices, roots, hashes) is None:
@@ -181,7 +202,7 @@ def is_in(tile: Tile, size: int) -> bool:
 
 async def add_checkpoint(connection: Connection, size: int, note: Note, signed_at: datetime) -> None:
     """Keep a checkpoint and wake who waits for it; one of a size that is kept already changes nothing."""
-    await connection.execute(ADD_CHECKPOINT, size, signed_at, note.write().decode(), outbox.CHANNEL)
+    await connection.execute(ADD_CHECKPOINT, size, signed_at, note.write().decode(), outbox.CHANNEL, outbox.SIGNED)
 
 
 async def add_cosignature(connection: Connection, size: int, witness: str, line: SignatureLine) -> None:
@@ -199,23 +220,26 @@ async def read_newest(connection: Connection) -> StoredCheckpoint | None:
     return await _read_checkpoint(connection, await connection.fetchval(READ_NEWEST_SIZE))
 
 
+async def read_evidence(connection: Connection, witnesses: Iterable[str], quorum: int) -> Evidence:
+    """Return what can be shown if at least `quorum` of `witnesses` (by their keys' text) must have cosigned."""
+    rows = await connection.fetch(READ_EVIDENCE, list(witnesses), quorum)
+    cosigned = next((_write_checkpoint(row) for row in rows if row["is_cosigned"]), None)
+    newest = _write_checkpoint(rows[-1]) if rows else None
+    return Evidence(newest, cosigned, rows[-1]["waiting_since"] if rows else None)
+
+
 async def read_cosigned(connection: Connection, witnesses: Iterable[str], quorum: int) -> StoredCheckpoint | None:
     """Return the newest checkpoint that at least `quorum` of `witnesses` (by their keys' text) cosigned."""
-    size = await connection.fetchval(READ_COSIGNED_SIZE, list(witnesses), quorum)
-    return await _read_checkpoint(connection, size)
+    return (await read_evidence(connection, witnesses, quorum)).cosigned
 
 
 async def _read_checkpoint(connection: Connection, size: int | None) -> StoredCheckpoint | None:
     row = None if size is None else await connection.fetchrow(READ_CHECKPOINT, size)
-    if row is None:
-        return None
+    return None if row is None else _write_checkpoint(row)
+
+
+def _write_checkpoint(row: "asyncpg.Record") -> StoredCheckpoint:
     note = read_note(row["note"].encode())
     if row["cosigned"] is not None:
         note = note.with_signatures(read_signatures(row["cosigned"]))
     return StoredCheckpoint(row["size"], row["signed_at"], note)
-
-
-async def read_signed_after(connection: Connection, size: int) -> datetime | None:
-    """Return when the first checkpoint above `size` was signed; None if there is none."""
-    signed_at: datetime | None = await connection.fetchval(READ_SIGNED_AFTER, size)
-    return signed_at

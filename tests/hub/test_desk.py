@@ -261,6 +261,27 @@ async def test_a_batch_of_a_superseded_owner_changes_nothing(exchange: Exchange)
         await exchange.desk.receive(stale, datetime.now(UTC))
 
 
+async def test_batches_taken_together_are_taken_all_or_none(exchange: Exchange) -> None:
+    ministry, bri = exchange.ministry, exchange.bri
+    await exchange.take(ministry.sign(ministry.submitted()))
+    await exchange.take(bri.sign(bri.paid("820260302000099")))
+    permits = exchange.batch([ministry.sign(ministry.billed()), ministry.sign(ministry.approved())])
+    payments = exchange.batch([bri.sign(bri.paid())])
+    stale = payments._replace(start=0, end=payments.end)
+    with pytest.raises(Superseded):
+        await exchange.desk.receive_together([permits, stale], datetime.now(UTC))
+    taken = await exchange.desk.receive_together([permits, payments], datetime.now(UTC))
+    assert taken.places == {
+        ("from.ministry", 0, "accepted", None): 2,
+        ("from.bri", 0, "accepted", None): 1,
+    }
+    # What came together is decided together.
+    assert len(await exchange.sent("recommendations")) == 1
+    row = await exchange.row("SELECT sum(next)::int AS consumed, count(*)::int AS partitions FROM watermark")
+    assert row == {"consumed": 5, "partitions": 2}
+    assert (await exchange.row("SELECT count(*)::int AS intervals FROM watermark_interval"))["intervals"] == 4
+
+
 async def test_two_first_facts_of_one_case_at_once_are_both_kept(exchange: Exchange) -> None:
     # From two topics, since one partition has one owner: the payment and its notice, both first.
     ministry, bri = exchange.ministry, exchange.bri

@@ -37,7 +37,7 @@ async def bench(database: str, tmp_path: Path) -> AsyncIterator[Bench]:
         await fill_outbox(database, "to.bri", 0, 2)
         async with opened.database.connection() as connection:
             signatures = [outbox.StoredSignature(seq, f"h..s{seq}", None) for seq in (1, 2)]
-            await outbox.store_signatures(connection, "to.bri", 0, signatures)
+            await outbox.store_signatures(connection, "to.bri", {0: signatures})
             await outbox.note_positions(connection, "to.bri", {0: 2})
         yield opened
 

@@ -154,7 +154,7 @@ async def test_a_forward_keeps_its_senders_bytes_and_signature(bench: Bench) -> 
 async def test_a_stored_signature_is_sent_and_never_made_anew(bench: Bench) -> None:
     await fill_outbox(bench.dsn, "to.bri", 0, 1)
     async with bench.database.connection() as connection:
-        await outbox.store_signatures(connection, "to.bri", 0, [outbox.StoredSignature(1, "stored..before", None)])
+        await outbox.store_signatures(connection, "to.bri", {0: [outbox.StoredSignature(1, "stored..before", None)]})
     async with running(bench.relay()):
         (record,) = await bench.read("to.bri", 1)
     assert dict(record.headers)["jws"] == b"stored..before"

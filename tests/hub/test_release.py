@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hub.clock import utc_now
 from hub.cluster import Cluster
 from hub.health import Health
 from hub.relay import Relay
-from hub.release import Gate, Signer, find_witness_overdue, prove_rows
+from hub.release import Gate, Shelf, Signer, describe_overdue, look, prove_rows
 from hub.store import outbox
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryInForce
@@ -52,7 +52,13 @@ async def read_rows(bench: Bench) -> list[OutboxRow]:
 async def let_pass(bench: Bench, gate: Gate, registry: Registry | None = None) -> tuple[list[OutboxRow], str | None]:
     rows = await read_rows(bench)
     async with bench.database.connection() as connection:
-        return await gate.pass_through(connection, registry or bench.registry, STREAM, rows)
+        passed, problem = await gate.pass_through(connection, registry or bench.registry, {STREAM[1]: rows})
+    return passed[STREAM[1]], problem
+
+
+async def find_overdue(bench: Bench, registry: Registry, now: datetime) -> str | None:
+    async with bench.database.connection() as connection:
+        return describe_overdue(await look(connection, registry), registry, now)
 
 
 async def put_in_force(bench: Bench, **others: object) -> Registry:
@@ -61,7 +67,7 @@ async def put_in_force(bench: Bench, **others: object) -> Registry:
 
 
 async def test_a_recommendation_passes_once_a_checkpoint_covers_it_and_takes_its_proof_along(bench: Bench) -> None:
-    gate = Gate()
+    gate = Gate(STREAM[0], Shelf())
     async with running(bench.sequencer()):
         await recommend(bench, 3)
         await bench.cosigned(4)
@@ -82,12 +88,15 @@ async def test_a_recommendation_passes_once_a_checkpoint_covers_it_and_takes_its
 
 async def test_a_long_wait_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "LATE_S", 0.0)
-    gate = Gate()
+    gate = Gate(STREAM[0], Shelf())
     await recommend(bench, 1)
     await let_pass(bench, gate)
     passed, problem = await let_pass(bench, gate)
     assert passed == []
-    assert problem == "the recommendation at hub-seq 1 waits: no checkpoint of the evidence log covers it"
+    assert (
+        problem
+        == "recommendations/0: the recommendation at hub-seq 1 waits: no checkpoint of the evidence log covers it"
+    )
 
 
 async def test_without_a_witness_it_goes_on_for_the_grace_and_then_stops_and_says_why(bench: Bench) -> None:
@@ -98,14 +107,13 @@ async def test_without_a_witness_it_goes_on_for_the_grace_and_then_stops_and_say
         bench.witness.stop()
         await recommend(bench, 1)
         await bench.signed(3)
-    passed, problem = await let_pass(bench, Gate(), registry)
+    passed, problem = await let_pass(bench, Gate(STREAM[0], Shelf()), registry)
     assert ([row.seq for row in passed], problem) == ([1], None)
     assert passed[0].tlog_proof is not None
     assert check_proof(passed[0].tlog_proof, bench.entries[2], bench.policy).cosigned == {}
     later = utc_now() + timedelta(seconds=61)
-    async with bench.database.connection() as connection:
-        assert await find_witness_overdue(connection, registry, utc_now()) is None
-        overdue = await find_witness_overdue(connection, registry, later)
+    assert await find_overdue(bench, registry, utc_now()) is None
+    overdue = await find_overdue(bench, registry, later)
     assert overdue is not None
     assert "longer than the 60 s of the registry's witness_grace_s" in overdue
 
@@ -119,17 +127,18 @@ async def test_what_is_overdue_holds_everything_back(bench: Bench, monkeypatch: 
         await recommend(bench, 1)
         await bench.signed(3)
     monkeypatch.setattr(release, "utc_now", lambda: utc_now() + timedelta(seconds=61))
-    passed, problem = await let_pass(bench, Gate(), registry)
+    passed, problem = await let_pass(bench, Gate(STREAM[0], Shelf()), registry)
     assert passed == []
     assert problem is not None
-    assert problem.startswith("the recommendation at hub-seq 1 waits: no witness has cosigned the evidence log since")
+    assert problem.startswith(
+        "recommendations/0: the recommendation at hub-seq 1 waits: no witness has cosigned the evidence log since"
+    )
 
 
 async def test_an_idle_log_is_not_overdue(bench: Bench) -> None:
     async with running(bench.sequencer()):
         await bench.cosigned(1)
-    async with bench.database.connection() as connection:
-        assert await find_witness_overdue(connection, bench.registry, utc_now() + timedelta(days=9)) is None
+    assert await find_overdue(bench, bench.registry, utc_now() + timedelta(days=9)) is None
 
 
 async def test_a_registry_that_asks_for_a_quorum_waits_for_it(bench: Bench) -> None:
@@ -140,10 +149,10 @@ async def test_a_registry_that_asks_for_a_quorum_waits_for_it(bench: Bench) -> N
         bench.witness.stop()
         await recommend(bench, 1)
         await bench.signed(3)
-        assert (await let_pass(bench, Gate(), registry))[0] == []
+        assert (await let_pass(bench, Gate(STREAM[0], Shelf()), registry))[0] == []
         bench.witness.start()
         await bench.cosigned(3)
-    passed, _ = await let_pass(bench, Gate(), registry)
+    passed, _ = await let_pass(bench, Gate(STREAM[0], Shelf()), registry)
     assert passed[0].tlog_proof is not None
     assert check_proof(passed[0].tlog_proof, bench.entries[2], registry.log).cosigned
 

@@ -77,7 +77,7 @@ async def release(door: Door, topic: str, count: int) -> None:
     await fill_outbox(door.dsn, topic, 0, count)
     signatures = [outbox.StoredSignature(seq, f"h..s{seq}", None) for seq in range(1, count + 1)]
     async with door.database.connection() as connection:
-        await outbox.store_signatures(connection, topic, 0, signatures)
+        await outbox.store_signatures(connection, topic, {0: signatures})
         await outbox.note_positions(connection, topic, {0: count})
 
 
@@ -111,7 +111,7 @@ async def test_an_archived_record_verifies_like_the_one_from_kafka(door: Door) -
     signer = Signer(door.world.hub)
     signer.use(door.registry)
     async with door.database.connection() as connection:
-        await signer.sign_rows(connection, "to.bri", 0, await outbox.read_rows(connection, "to.bri", 0, 0, 10))
+        await signer.sign_streams(connection, "to.bri", await outbox.read_streams(connection, "to.bri", {0: 0}, 10))
         await outbox.note_positions(connection, "to.bri", {0: 3})
     answer = (await door.get("to.bri/0", door.assertion(door.world.bank_api))).json()
     keys, roots = {door.world.hub.kid: door.world.hub.public}, VerifiedRoots()

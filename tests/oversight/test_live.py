@@ -74,8 +74,8 @@ async def sign_recommendations(exchange: Exchange) -> None:
         document = await tx.fetchval("SELECT document FROM registry ORDER BY version DESC LIMIT 1")
         signer = Signer(exchange.hub)
         signer.use(Registry.read(document.encode(), exchange.root.public))
-        rows = await outbox.read_rows(tx, "recommendations", 0, 0, 100)
-        await signer.sign_rows(tx, "recommendations", 0, rows)
+        rows = await outbox.read_streams(tx, "recommendations", {0: 0}, 100)
+        await signer.sign_streams(tx, "recommendations", rows)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from contracts.rules.reasons import REASONS
 from hub.accounts import Role
 from hub.clock import utc_now
 from hub.lookups import ReasonMissing, Register, SealMissing
-from hub.release import Proofs, read_published
+from hub.release import Shelf, read_published
 from hub.store import attention, condition, differences, losses
 from hub.store.attention import Cause, LogState
 from hub.store.database import Connection, Database
@@ -100,7 +100,7 @@ class Office:
         shown = await read_published(connection, await self._in_force.refresh(connection))
         if shown is None or leaf_index >= shown.size:
             return None
-        proof = (await Proofs.read(connection, shown, [leaf_index])).prove(leaf_index)
+        proof = (await Shelf().proofs(connection, shown, [leaf_index])).prove(leaf_index)
         return None if proof is None else proof.decode()
 
     async def read_condition(self) -> Condition:
