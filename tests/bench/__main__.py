@@ -1,7 +1,8 @@
-"""Measure the hub (rates, parts, floor, latency, growth) and the agencies. Results: build/bench/*.json, the terminal.
+"""Measure the hub (rates, parts, floor, latency, growth, log) and the agencies; results in build/bench/*.json.
 
 python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
 python -m tests.bench --messages 100000     shorter, with the last section smaller
+python -m tests.bench --part log            one part alone: exchange, log, agencies
 python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
 """
 
@@ -14,7 +15,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -28,8 +28,9 @@ from devstack.postgres import DURABLE
 from devstack.processes import StackError
 from devstack.stack import Stack, start_stack
 from tests.bench import report
-from tests.bench.agencies import measure_agencies
-from tests.bench.figures import Span, Stopwatch, find_percentile, join, write_figures
+from tests.bench.agencies import measure_agencies, table_of
+from tests.bench.evidence import describe_latencies, measure_evidence, pass_day
+from tests.bench.figures import Span, join, write_figures
 from tests.bench.floor import Floor, collect, set_mark
 from tests.bench.installation import BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
@@ -43,6 +44,7 @@ SMALL_SECONDS = 1.0
 RATED_MESSAGES_MAX = 100_000
 DAYS_RATED = 5
 LOAD_SHARE = 0.5
+PARTS = ("exchange", "log", "agencies")
 FOLDER_DEFAULT = Path("build/bench")
 
 
@@ -79,15 +81,6 @@ async def warm_up(installation: Installation, traffic: Traffic) -> None:
     for _ in range(len(LIFE) - 1):
         await installation.send(installation.encode(traffic.next_day()))
     await installation.drain()
-
-
-async def pass_day(installation: Installation, messages: Sequence[Message]) -> Span:
-    """Let the hub do a day's messages, from the first send until everything can be read; return what it took."""
-    encoded = installation.encode(messages)
-    watch = Stopwatch(installation.meter.cpu_s())
-    await installation.send(encoded)
-    await installation.drain()
-    return watch.stop(len(messages), installation.meter.cpu_s())
 
 
 def time_admission(messages: Sequence[Message], registry: Registry) -> float:
@@ -178,28 +171,31 @@ async def measure(stack: Stack, console: Console, size: Size, folder: Path) -> N
     write_figures(folder, "growth", {"by_entries": by_entries, "resident_mib_by_messages": memory})
 
 
-def describe_latencies(latencies_s: Sequence[float], per_second: float) -> dict[str, Any]:
-    """Return the percentiles for a JSON file."""
-    shares = {"p50_ms": 0.5, "p99_ms": 0.99, "longest_ms": 1.0}
-    found = {name: find_percentile(latencies_s, share) * 1_000 for name, share in shares.items()}
-    return {"per_second": per_second, "recommendations": len(latencies_s)} | found
+async def show_evidence(stack: Stack, console: Console, size: Size, folder: Path) -> None:
+    """Measure what the evidence log costs and gives, write and show it."""
+    figures, rows = await measure_evidence(
+        stack, cohort=size.cohort, seconds=size.seconds, small=size.messages <= SMALL_MESSAGES
+    )
+    write_figures(folder, "log", figures)
+    console.print(table_of("The evidence log", rows))
 
 
-def read_arguments(arguments: Sequence[str]) -> tuple[Size, Path]:
-    """Read the command line: how much to do, and where the results go."""
+def read_arguments(arguments: Sequence[str]) -> tuple[Size, Path, Sequence[str]]:
+    """Read the command line: how much to do, where the results go, which parts are measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure how fast the hub is.")
     parser.add_argument("--messages", type=int, default=MESSAGES_DEFAULT, help="batch-signed messages in all")
     parser.add_argument("--seconds", type=float, default=SECONDS_DEFAULT, help="how long to measure latencies")
     parser.add_argument("--small", action="store_true", help="only see whether it works")
     parser.add_argument("--into", type=Path, default=FOLDER_DEFAULT, help="the folder of the results")
+    parser.add_argument("--part", action="append", choices=PARTS, help="measure this part alone; repeatable")
     given = parser.parse_args(arguments)
     size = Size(SMALL_MESSAGES, SMALL_SECONDS) if given.small else Size(given.messages, given.seconds)
-    return size, given.into
+    return size, given.into, given.part or PARTS
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure; exit 1 if nothing could be measured."""
-    size, folder = read_arguments(arguments)
+    size, folder, parts = read_arguments(arguments)
     # The CPU time of a broker in a container, or of a given one, could not be read.
     os.environ[FORCE_VARIABLE] = Choice.EMBEDDED
     # A topic that was created just now has no leader for a moment, and aiokafka tries again by itself.
@@ -207,8 +203,12 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     try:
         with start_stack(jvm=SHORT_JVM if size.messages < RATED_MESSAGES_MAX else LONG_JVM) as stack:
-            asyncio.run(measure(stack, console, size, folder))
-            asyncio.run(measure_agencies(console, stack.postgres, folder, small=size.messages <= SMALL_MESSAGES))
+            if "exchange" in parts:
+                asyncio.run(measure(stack, console, size, folder))
+            if "log" in parts:
+                asyncio.run(show_evidence(stack, console, size, folder))
+            if "agencies" in parts:
+                asyncio.run(measure_agencies(console, stack.postgres, folder, small=size.messages <= SMALL_MESSAGES))
     except (StackError, BenchFailed) as error:
         console.print(f"[red]{error}[/red]")
         return 1

@@ -41,13 +41,14 @@ async def measure_agencies(console: Console, postgres: Postgres, folder: Path, *
     database = postgres.create_database()
     figures: dict[str, Any] = {}
     for command in (("bank",), ("statement",), ("outbox", "--database", database), ("immigration",)):
-        figures |= await _measure(*command, *(["--small"] if small else []))
+        figures |= await measure_apart(*command, *(["--small"] if small else []))
     postgres.drop_database(database)
     write_figures(folder, "agencies", figures)
-    console.print(table_of(judge(figures)))
+    console.print(table_of("The agencies' connectors", judge(figures)))
 
 
-async def _measure(section: str, *arguments: str) -> dict[str, Any]:
+async def measure_apart(section: str, *arguments: str) -> dict[str, Any]:
+    """Measure a section in a process of its own and return what it printed. Raises BenchFailed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -111,9 +112,9 @@ def _judge_notifications(found: dict[str, Any], signed: str) -> list[Row]:
     ]
 
 
-def table_of(rows: Sequence[Row]) -> Table:
+def table_of(title: str, rows: Sequence[Row]) -> Table:
     """Return the table for the terminal."""
-    table = Table(title="The agencies' connectors")
+    table = Table(title=title)
     for column in ("", "figure", "aim", "CPU us for one"):
         table.add_column(column, justify="right" if column else "left")
     for row in rows:

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from aiokafka import AIOKafkaProducer
 
+from contracts.log.note import Kind, VerifierKey
 from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from devstack.ports import LOCALHOST, find_free_ports
@@ -31,17 +32,26 @@ from tests.hub.brokers import create_topics
 if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
 
+    from hub.store.database import Connection
+
 REPOSITORY = Path(__file__).parents[2]
 READY_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 300.0
 POLL_S = 0.02
 BATCH_BYTES = 256 * 1024
 HUB = (sys.executable, "-m", "hub.cli")
+WITNESS = (sys.executable, "-m", "connectors.oversight", "witness")
+WITNESS_NAME = "oversight.example/witness"
 REACHED = """
     SELECT (SELECT COALESCE(sum(next), 0) FROM watermark)::bigint,
            (SELECT COALESCE(sum(next_seq - 1), 0) FROM streams)::bigint,
            (SELECT COALESCE(sum(seq), 0) FROM relay_position)::bigint"""
 COUNT_ROWS = "SELECT next_index FROM log"
+# With a log, all that was placed is in a checkpoint too.
+UNSIGNED = "SELECT (SELECT next_index FROM log) - COALESCE((SELECT max(size) FROM checkpoints), 0)"
+SEQUENCING = (
+    "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'hub-sequencer%' AND datname = current_database()"
+)
 COUNT_FAULTS = "SELECT (SELECT count(*) FROM quarantine) + (SELECT count(*) FROM deferred)"
 
 
@@ -61,9 +71,17 @@ class Installation:
     """A hub's processes, and the hands of the bench on Kafka and PostgreSQL beside them."""
 
     def __init__(
-        self, stack: Stack, dsn: str, prefix: str, registry: Registry, database: Database, producer: AIOKafkaProducer
+        self,
+        stack: Stack,
+        folder: Path,
+        dsn: str,
+        prefix: str,
+        registry: Registry,
+        database: Database,
+        producer: AIOKafkaProducer,
     ) -> None:
         self.stack = stack
+        self.folder = folder
         self.dsn = dsn
         self.prefix = prefix
         self.registry = registry
@@ -71,6 +89,7 @@ class Installation:
         self.producer = producer
         self.meter = Meter()
         self.produced = 0
+        self.keeps_log = bool(registry.log.log_keys)
 
     def encode(self, messages: Sequence[Message]) -> Encoded:
         """Put messages into batches, in their order, so that sending them costs next to nothing."""
@@ -104,11 +123,19 @@ class Installation:
         async with self.database.connection() as connection:
             while True:
                 taken, placed, relayed = (await connection.fetch(REACHED))[0]
-                if taken == self.produced and placed == relayed:
+                if taken == self.produced and placed == relayed and not await self._waits_for_checkpoint(connection):
                     return
                 if time.monotonic() > deadline:
                     raise BenchFailed(f"Of {self.produced} messages {taken} were taken, of {placed} {relayed} relayed.")
                 await asyncio.sleep(POLL_S)
+
+    async def _waits_for_checkpoint(self, connection: "Connection") -> bool:
+        return self.keeps_log and await connection.fetchval(UNSIGNED) > 0
+
+    async def list_sequencing(self) -> list[int]:
+        """Return the ids of the PostgreSQL processes that serve the sequencer."""
+        async with self.database.connection() as connection:
+            return [row["pid"] for row in await connection.fetch(SEQUENCING)]
 
     async def count_entries(self) -> int:
         """Return how many entries the evidence log has; the other tables grow with it."""
@@ -124,8 +151,13 @@ class Installation:
 
 
 @asynccontextmanager
-async def install(stack: Stack, traffic: Traffic, name: str, intakes: int = 1) -> AsyncIterator[Installation]:
-    """Set a hub up and start it. Everything of it ends with the block, its database and its topics too."""
+async def install(
+    stack: Stack, traffic: Traffic, name: str, intakes: int = 1, *, proofs: bool = False
+) -> AsyncIterator[Installation]:
+    """Set a hub up and start it. Everything of it ends with the block, its database and its topics too.
+
+    `proofs`: with a sequencer and a witness, and recommendations that wait for their proof from the evidence log.
+    """
     folder = stack.run.folder / name
     folder.mkdir()
     prefix = f"{stack.run.prefix}{name}-"
@@ -135,17 +167,19 @@ async def install(stack: Stack, traffic: Traffic, name: str, intakes: int = 1) -
     _write_keys(folder, root, hub_key)
     database = await Database.open(dsn, size=2, name="bench")
     now = datetime.now(UTC)
-    edit = registration.add_participants(traffic.describe(hub_key), now)
-    applied = await registration.apply(database, edit, root, root.public, now)
+    described = traffic.describe(hub_key)
+    if proofs:
+        described["settings"] |= _keep_log(folder, described["settings"]["log_origin"])
+    applied = await registration.apply(database, registration.add_participants(described, now), root, root.public, now)
     await create_topics(Cluster(stack.kafka.bootstrap, prefix), applied.registry.topics)
     producer = AIOKafkaProducer(
         bootstrap_servers=stack.kafka.bootstrap, enable_idempotence=True, max_batch_size=BATCH_BYTES
     )
     await producer.start()
-    installation = Installation(stack, dsn, prefix, applied.registry, database, producer)
+    installation = Installation(stack, folder, dsn, prefix, applied.registry, database, producer)
     children: list[Child] = []
     try:
-        children = await _start(installation, folder, intakes)
+        await _start(installation, folder, intakes, children)
         yield installation
     finally:
         for child in reversed(children):
@@ -158,41 +192,65 @@ async def install(stack: Stack, traffic: Traffic, name: str, intakes: int = 1) -
 
 def _write_keys(folder: Path, root: PrivateKey, hub_key: PrivateKey) -> None:
     (folder / "root.json").write_text(json.dumps(root.public.jwk))
-    key_file = folder / "hub.pem"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(hub_key.to_pem())
+    _write_private(folder / "hub.pem", hub_key)
 
 
-async def _start(installation: Installation, folder: Path, intakes: int) -> list[Child]:
-    """Start intake and relay, each a process of its own, and wait until they serve."""
+def _write_private(file: Path, key: PrivateKey) -> None:
+    file.touch(mode=0o600)
+    file.write_bytes(key.to_pem())
+
+
+def _keep_log(folder: Path, origin: str) -> dict[str, Any]:
+    """Make the keys of log and witness; return what the registry says of them."""
+    log_key, witness_key = PrivateKey.generate("Ed25519"), PrivateKey.generate("Ed25519")
+    _write_private(folder / "log.pem", log_key)
+    _write_private(folder / "witness.pem", witness_key)
+    log = VerifierKey.of(origin, Kind.ED25519, log_key.public).write()
+    (folder / "log.vkey").write_text(log + "\n")
+    witness = VerifierKey.of(WITNESS_NAME, Kind.COSIGNATURE_V1, witness_key.public).write()
+    (folder / "witness.vkey").write_text(witness + "\n")
+    return {"log_keys": [log], "witnesses": [witness], "proof_required": True}
+
+
+async def _start(installation: Installation, folder: Path, intakes: int, children: list[Child]) -> None:
+    """Start the parts, each a process of its own that is appended to `children`, and wait until they serve."""
     stack = installation.stack
     names = [*(f"intake-{number + 1}" for number in range(intakes)), "relay"]
-    ports = find_free_ports(len(names))
-    children = []
-    for name, port in zip(names, ports, strict=True):
+    [witness_port, *ports] = find_free_ports(len(names) + 2)
+    if installation.keeps_log:
+        command = (
+            *WITNESS, "--name", WITNESS_NAME, "--key", folder / "witness.pem", "--log-key", folder / "log.vkey",
+            "--state", folder / "witness.sqlite", "--port", str(witness_port),
+        )  # fmt: skip
+        child = stack.run.children.start(f"{folder.name}-witness", [*map(str, command)], cwd=REPOSITORY)
+        installation.meter.add("witness", child.pid)
+        children.append(child)
+        names.append("sequencer")
+    serving = []
+    for name, port in zip(names, ports, strict=False):
         part = name.split("-")[0]
-        command = [*HUB, part]
-        environment = _environment(installation, folder, port)
-        child = stack.run.children.start(f"{folder.name}-{name}", command, environment=environment, cwd=REPOSITORY)
+        environment = _environment(installation, folder, port) | {"WITNESS_URLS": f"http://{LOCALHOST}:{witness_port}"}
+        child = stack.run.children.start(f"{folder.name}-{name}", [*HUB, part], environment=environment, cwd=REPOSITORY)
         installation.meter.add(part, child.pid)
+        serving.append((child, port))
         children.append(child)
     if stack.kafka.brokers and stack.kafka.brokers[0].child and stack.postgres.server and stack.postgres.server.child:
         installation.meter.add("broker", stack.kafka.brokers[0].child.pid)
         installation.meter.add("postgresql", stack.postgres.server.child.pid)
     async with httpx.AsyncClient() as client:
-        for child, port in zip(children, ports, strict=True):
+        for child, port in serving:
             await _wait_ready(client, child, port)
-    return children
 
 
 def _environment(installation: Installation, folder: Path, port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ}
     return kept | {
         "DATABASE_URL": installation.dsn,
         "KAFKA_BOOTSTRAP": installation.stack.kafka.bootstrap,
         "TOPIC_PREFIX": installation.prefix,
         "TRUST_ROOT_FILE": str(folder / "root.json"),
         "HUB_KEY_FILE": str(folder / "hub.pem"),
+        "LOG_KEY_FILE": str(folder / "log.pem"),
         "METRICS_PORT": str(port),
     }
 

@@ -1,4 +1,7 @@
-"""From a permit's last fact to the recommendation, readable by whoever reads committed records, at a given load."""
+"""From a permit's last fact to the recommendation, readable by whoever reads committed records, at a given load.
+
+Where the exchange keeps a log, a recommendation counts only with its proof.
+"""
 
 import asyncio
 import time
@@ -30,7 +33,7 @@ async def measure_latencies(installation: Installation, messages: Sequence[Messa
         count = installation.registry.topics[RECOMMENDATIONS]
         consumer.assign([TopicPartition(topic, partition) for partition in range(count)])
         await consumer.seek_to_end()
-        listening = asyncio.create_task(_listen(consumer, expected, arrived))
+        listening = asyncio.create_task(_listen(consumer, expected, arrived, installation.keeps_log))
         try:
             await _send_evenly(installation, messages, per_second, sent)
             await asyncio.wait_for(listening, ARRIVAL_TIMEOUT_S)
@@ -43,12 +46,14 @@ async def measure_latencies(installation: Installation, messages: Sequence[Messa
     return [arrived[application] - sent[application] for application in expected]
 
 
-async def _listen(consumer: Any, expected: set[str], arrived: dict[str, float]) -> None:
+async def _listen(consumer: Any, expected: set[str], arrived: dict[str, float], proved: bool) -> None:
     """Note when each recommendation can be read, until all are there."""
     while len(arrived) < len(expected):
         for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
             now = time.perf_counter()
             for record in records:
+                if proved and all(name != "tlog-proof" for name, _ in record.headers):
+                    raise BenchFailed("A recommendation came without its proof.")
                 arrived[record.key.decode()] = now
 
 

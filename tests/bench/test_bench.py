@@ -8,22 +8,34 @@ from typing import Any
 
 import pytest
 
+from tests.bench import evidence
 from tests.bench.agencies import judge
 from tests.bench.figures import Span, find_percentile, join
 from tests.bench.traffic import LIFE, PARTITIONS, Traffic
 
 REPOSITORY = Path(__file__).parents[2]
-LIMIT_S = 150
+LIMIT_S = 170
+
+
+def run_small(folder: Path, *parts: str) -> dict[str, Any]:
+    """Run `python -m tests.bench --small` for these parts and return what it wrote, by the file's name."""
+    command = [sys.executable, "-m", "tests.bench", "--small", "--into", str(folder)]
+    command += [word for part in parts for word in ("--part", part)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {file.stem: json.loads(file.read_text()) for file in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Run `python -m tests.bench --small` and return what it wrote, by the file's name."""
-    folder = tmp_path_factory.mktemp("bench")
-    command = [sys.executable, "-m", "tests.bench", "--small", "--into", str(folder)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return {file.stem: json.loads(file.read_text()) for file in folder.iterdir()}
+    """What the bench wrote of the exchange and of the agencies."""
+    return run_small(tmp_path_factory.mktemp("bench"), "exchange", "agencies")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the bench wrote of the evidence log."""
+    return run_small(tmp_path_factory.mktemp("bench"), "log")["log"]  # type: ignore[no-any-return]
 
 
 def test_it_measures_every_section(results: dict[str, Any]) -> None:
@@ -41,6 +53,16 @@ def test_it_measures_every_section(results: dict[str, Any]) -> None:
 
 def test_it_measures_a_database_that_keeps_what_it_commits(results: dict[str, Any]) -> None:
     assert results["batch"]["postgresql"] == {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
+
+
+def test_it_measures_what_the_evidence_log_costs_and_gives(log: dict[str, Any]) -> None:
+    assert log["log_us"].keys() == {"sequencer", "witness", "postgresql"}
+    assert log["share"] > 0
+    assert log["proved"]["cpu_s"].keys() == log["plain"]["cpu_s"].keys() | {"sequencer", "witness"}
+    assert 0 < log["latency"]["p50_ms"] <= log["latency"]["p99_ms"]
+    assert log["pack"]["seconds"] > 0
+    assert 0 < log["proof"]["p50_ms"] <= log["proof"]["p99_ms"]
+    assert log["monitor"]["per_second"] > 0
 
 
 def test_it_measures_each_agency(results: dict[str, Any]) -> None:
@@ -64,6 +86,21 @@ def test_a_figure_that_misses_its_aim_is_told() -> None:
         "valid": {"recommendations": 100_000, "per_second": 4_000.0, "p99_ms": 9.9, "cpu_us": 200.0},
     }
     assert [row.met for row in judge(figures)] == [False, True, True, False, False, True, False, True]
+
+
+def test_what_the_log_misses_is_told() -> None:
+    figures: dict[str, Any] = {
+        "share": 0.05,
+        "difference": 0.051,
+        "log_us": {"sequencer": 10.0},
+        "plain": {"costs_us": {"relay": 40.0}},
+        "proved": {"costs_us": {"relay": 50.0}},
+        "latency": {"per_second": 1_000.0, "p99_ms": 301.0},
+        "pack": {"seconds": 1.0, "cpu_s": 0.4},
+        "proof": {"leaves": 1_000_000, "p99_ms": 5.0, "p99_cpu_ms": 1.0},
+        "monitor": {"leaves": 200_000, "per_second": 10_000.0, "per_cpu_second": 60_000.0},
+    }
+    assert [row.met for row in evidence.judge(figures)] == [True, False, False, True, False, True]
 
 
 def test_a_day_has_every_stage_once_the_first_permits_are_through() -> None:
