@@ -261,7 +261,7 @@ async def test_a_connector_says_and_hears_what_is_its_own_and_nothing_else(secur
         "from.immigration": 1,
         "to.immigration": 1,
     }
-    assert await broker.ends("to.immigration") == {0: 0}
+    assert (await broker.ends("to.immigration")).keys() == {0}
     producer = broker.producer()
     await producer.start()
     try:
