@@ -14,6 +14,7 @@ from hub.commands import (
     kafka,
     log,
     lost,
+    oversight,
     quarantine,
     reconcile,
     registry,
@@ -32,6 +33,8 @@ app = typer.Typer(
 app.add_typer(service.app)
 app.add_typer(doctor.app)
 app.add_typer(examination.app)
+app.add_typer(oversight.app)
+app.add_typer(oversight.findings_app, name="findings")
 app.add_typer(examination.case_app, name="case")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")

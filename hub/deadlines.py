@@ -6,6 +6,7 @@
     reports     each banking day that is over, for each bank
     heartbeats  on every stream to a participant, so that silence can be told from having nothing to say
     sequences   how far each source is complete
+    dossiers    the log is followed: service times that warn or ran out, findings opened and closed
     losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them
 
@@ -24,6 +25,7 @@ from hub import losses, metrics
 from hub.clock import utc_now
 from hub.desk import Desk
 from hub.health import Health
+from hub.overseer import Overseer
 from hub.reconciler import Reconciler
 from hub.store import assertions, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
@@ -37,7 +39,12 @@ FORGET_EVERY_S = 60.0
 SEQUENCES_EVERY_S = 5.0
 REPORTS_EVERY_S = 60.0
 LOSSES_EVERY_S = 5.0
+DOSSIERS_EVERY_S = 1.0
+GROUPS_EVERY_S = 300.0
 BATCH_MAX = 500
+# A dossier costs a fraction of a millisecond, a group of a whole unit a second: heartbeats must not wait for them.
+DOSSIERS_PER_STEP_MAX = 200
+GROUPS_PER_STEP_MAX = 20
 # A tick ends after so many batches, so that a heap of one kind does not keep the other duties waiting.
 BATCHES_PER_TICK_MAX = 20
 SEQUENCE_STEP_MAX = 50_000
@@ -117,6 +124,8 @@ class Deadlines:
             Duty("heartbeats", (await self._desk.judgement()).registry.limits.heartbeat_s, self._beat),
             Duty("sequences", SEQUENCES_EVERY_S, self._follow_sequences),
             Duty("reports", REPORTS_EVERY_S, self._report_days),
+            Duty("dossiers", DOSSIERS_EVERY_S, self._keep_dossiers),
+            Duty("groups of files", GROUPS_EVERY_S, self._judge_groups),
             Duty("losses", LOSSES_EVERY_S, self._show_losses),
             Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
         ]
@@ -172,6 +181,20 @@ class Deadlines:
         metrics.DIFFERENCES_OPEN.clear()
         for (bank, kind), count in still_open.items():
             metrics.DIFFERENCES_OPEN.labels(bank, kind).set(count)
+
+    async def _keep_dossiers(self, now: datetime) -> None:
+        overseer = Overseer(self._desk)
+        for _ in range(BATCHES_PER_TICK_MAX):
+            followed = await overseer.follow(now)
+            looked = await overseer.look(now, DOSSIERS_PER_STEP_MAX)
+            metrics.OVERSIGHT_FOLLOWED.inc(followed)
+            if not followed and looked < DOSSIERS_PER_STEP_MAX:
+                return
+
+    async def _judge_groups(self, now: datetime) -> None:
+        for _ in range(BATCHES_PER_TICK_MAX):
+            if await Overseer(self._desk).judge_groups(now, GROUPS_PER_STEP_MAX) < GROUPS_PER_STEP_MAX:
+                return
 
     async def _show_losses(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:

@@ -40,6 +40,7 @@ DEADLINES_FIRED = Counter("hub_deadlines_fired", "Timers that fired.", ["name"])
 DEADLINES_RETRIED = Counter("hub_deadlines_retried", "Deferred records that got their disposition.", ["disposition"])
 RECONCILIATION_REPORTS = Counter("hub_reconciliation_reports", "Daily reports published.", ["participant"])
 DIFFERENCES_OPEN = Gauge("hub_differences_open", "Differences that are open.", ["participant", "kind"])
+OVERSIGHT_FOLLOWED = Counter("hub_oversight_followed", "Entries of the log put into dossiers.")
 SOURCE_BEHIND_GAP = Gauge("hub_source_behind_gap", "Highest sequence minus the last one before a gap.", ["source"])
 
 API_REQUESTS = Counter("hub_api_requests", "Answers given.", ["route", "status"])

@@ -155,6 +155,14 @@ async def check_leaves(connection: Connection, keys: Keys) -> AsyncIterator[Find
             yield Finding("column_wrong", f"rule_sets/{row['id']}/{row['version']}", "sha256 is not the document's")
     for row in await connection.fetch(inspection.READ_CONTRACTS):
         owned[row["log_index"]] = "contract", entry.contract(type=row["type"], sha256=row["sha256"])
+    for row in await connection.fetch(inspection.READ_FINDINGS):
+        salted = entry.salted_digest(row["salt"], row["lead"].encode())
+        for state, at, index in (
+            ("open", row["opened_at"], row["opened_index"]),
+            ("closed", row["closed_at"], row["closed_index"]),
+        ):
+            if index is not None:
+                owned[index] = "finding", entry.finding(name=row["name"], state=state, digest=salted, at=at)
     async for row in inspection.stream(connection, inspection.READ_OTHER_LEAVES):
         kind, expected = owned.pop(row["log_index"], (None, None))
         if expected is not None:
@@ -181,7 +189,7 @@ def _stands_alone(leaf: bytes, keys: Keys) -> bool:
     if written != leaf or not isinstance(read, dict):
         return False
     match read.get("kind"):
-        case "timer" | "operator_action":
+        case "timer" | "operator_action" | "service_time":
             return True
         case "succession":
             return leaf in keys.successions

@@ -27,6 +27,11 @@ MEMBERS: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = MappingPro
         "contract": {"type": str, "sha256": str},
         "timer": _TEXTS(("name", "subject", "at"), str),
         "operator_action": _TEXTS(("action", "subject", "actor", "reason", "at"), str),
+        "service_time": {
+            **_TEXTS(("application", "clock", "state", "holder", "started_at", "due_on", "passed_at", "at"), str),
+            "unit": _OPTIONAL,
+        },
+        "finding": _TEXTS(("name", "state", "digest", "at"), str),
         "succession": _TEXTS(("origin", "checkpoint"), str),
     }
 )

@@ -148,3 +148,30 @@ def succession(*, origin: str, checkpoint: str) -> bytes:
     index is the number of entries that the old log left it. Raises ValueError.
     """
     return _entry("succession", origin=origin, checkpoint=checkpoint)
+
+
+def service_time(
+    *, application: str, clock: str, state: str, holder: str, unit: str | None, started_at: datetime, due_on: str,
+    passed_at: datetime, at: datetime,
+) -> bytes:  # fmt: skip
+    """Write the entry of a service time that is about to run out (`warned`) or ran out (`breached`).
+
+    `passed_at` is the moment at which that was so and `at` when it was noticed, later if nothing ran meanwhile.
+    """
+    return _entry(
+        "service_time",
+        application=application,
+        clock=clock,
+        state=state,
+        holder=holder,
+        unit=unit,
+        started_at=write_instant(started_at),
+        due_on=due_on,
+        passed_at=write_instant(passed_at),
+        at=write_instant(at),
+    )
+
+
+def finding(*, name: str, state: str, digest: bytes, at: datetime) -> bytes:
+    """Write the entry of a finding opened or closed: `digest` is salted, since the overseer sees it before anybody."""
+    return _entry("finding", name=name, state=state, digest=base64url.encode(digest), at=write_instant(at))

@@ -12,6 +12,8 @@ ROWS_PER_FETCH = 2_000
 READ_LOG = "SELECT origin, next_index FROM log WHERE id = 1"
 READ_RULE_SETS = "SELECT log_index, id, version, sha256, document FROM rule_sets ORDER BY log_index"
 READ_CONTRACTS = "SELECT log_index, type, sha256 FROM contracts ORDER BY log_index"
+READ_FINDINGS = """
+    SELECT name, salt, lead, opened_at, opened_index, closed_at, closed_index FROM findings ORDER BY number"""
 READ_REGISTRIES = "SELECT log_index, version, document FROM registry ORDER BY log_index"
 READ_REGISTRY_IN_FORCE = "SELECT document FROM registry ORDER BY version DESC LIMIT 1"
 READ_VERSIONS = """

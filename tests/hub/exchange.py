@@ -49,7 +49,7 @@ HEARD = {
     "ministry": (
         "id.tka.hub.payment.outcome.v1", "id.tka.hub.recommendation.issued.v1",
         "id.tka.hub.recommendation.withdrawn.v1", *IMMIGRATION_TYPES, *RECONCILED,
-        "id.tka.bank.difference.explained.v1",
+        "id.tka.bank.difference.explained.v1", "id.tka.hub.sla.warning.v1", "id.tka.hub.sla.breached.v1",
     ),
     "bri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1", *RECONCILED),
     "mandiri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1", *RECONCILED),

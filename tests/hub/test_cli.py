@@ -34,6 +34,7 @@ FULL_HELP = [
     ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
     ["lost", "list"], ["lost", "acknowledge"],
     ["accounts", "add"], ["accounts", "list"], ["accounts", "disable"],
+    ["findings", "list"], ["findings", "show"], ["statistics"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
     ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["kafka", "apply"], ["vectors", "run"],
 ]  # fmt: skip

@@ -148,5 +148,11 @@ def test_every_entry_that_the_protocol_writes_is_read() -> None:
         entry.contract(type="t", sha256="0"),
         entry.timer(name="n", subject="s", at=now),
         entry.operator_action(action="a", subject="s", actor="a", reason="r", at=now),
-    ]
+        entry.service_time(
+            application="a", clock="c", state="warned", holder="ministry", unit=None, started_at=now,
+            due_on="2026-11-26", passed_at=now, at=now,
+        ),
+        entry.finding(name="n", state="open", digest=digest, at=now),
+        entry.succession(origin="o", checkpoint="c"),
+    ]  # fmt: skip
     assert {read_entry(one)["kind"] for one in written} == set(MEMBERS)
