@@ -38,6 +38,7 @@ from devstack.demonstration.progress import Progress
 from devstack.demonstration.remains import find_running, is_running, is_service, take_down, write_state
 from devstack.demonstration.stage import Stage
 from devstack.demonstration.troubles import Ledger, SecondHand
+from devstack.demonstration.visitors import open_doors
 from devstack.kafka import start_kafka
 from devstack.postgres import start_postgres
 from devstack.processes import StackError
@@ -113,7 +114,7 @@ async def _run(console: Console, applications: int, seed: int, keep: bool) -> in
     with _set_up_stack(console, keep) as stack:
         cast = call_cast(provide_services(stack), FOLDER, seed, applications)
         write_full_profiles(cast, {bank: cast.url(f"agency-{bank}") for bank in BANKS})
-        expected, seen = await _perform(console, cast, stack, began_s)
+        expected, seen, doors = await _perform(console, cast, stack, began_s, keep)
         processes = find_running(stack.run.children)
         if keep:
             write_state(FOLDER, stack)
@@ -124,6 +125,7 @@ async def _run(console: Console, applications: int, seed: int, keep: bool) -> in
     verdict = "[bold green]As expected.[/]" if not differences else f"[bold red]{differences} lines differ.[/]"
     console.print(f"{verdict} {time.monotonic() - began_s:.1f} s in all.")
     if keep:
+        console.print(doors, highlight=False, markup=False)
         console.print(
             f"Everything is still running: `. {_shorten(FOLDER)}/env`, then look around; `make down` ends it."
         )
@@ -173,7 +175,10 @@ async def _open_eyes(cast: Cast) -> AsyncIterator[tuple[Watcher, Tables, AIOKafk
             await producer.stop()
 
 
-async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -> tuple[dict[str, int], dict[str, int]]:
+async def _perform(
+    console: Console, cast: Cast, stack: Stack, began_s: float, keep: bool
+) -> tuple[dict[str, int], dict[str, int], str]:
+    """Play the day; return what was expected, what was seen, and for a kept exchange how to get in."""
     day, ledger = write_day(cast.seed, cast.applications, cast.start), Ledger()
     (FOLDER / "env").write_text(write_environment(cast))
 
@@ -197,11 +202,12 @@ async def _perform(console: Console, cast: Cast, stack: Stack, began_s: float) -
                 await stage.run_hub("log", "publish", str(FOLDER / "log"))
                 say(f"hub log publish: the evidence log stands as files in {_shorten(FOLDER / 'log')}")
                 accounted = await _hold_to_account(stage, day, say)
+            doors = await open_doors(stage, report.find_followed(day)[1]) if keep else ""
             books = await stage.read_books()
             report.show_totals(console, due, reported)
             report.show_steps(console, *await report.follow(day, books, watcher, tables))
             report.show_delays(console, report.measure_delays(day, books))
-    return expected | due | evidence.EXPECTED, seen | reported | accounted
+    return expected | due | evidence.EXPECTED, seen | reported | accounted, doors
 
 
 async def _hold_to_account(stage: Stage, day: Day, say: Say) -> dict[str, int]:

@@ -14,6 +14,7 @@ OWNER = "owner"
 # Who runs a command of the hub, by its first word or its first two.
 COMMANDS: Mapping[str, str] = {
     "migrate": OWNER,
+    "accounts": Role.OPERATOR,
     "fsck": Role.AUDIT,
     "audit": Role.AUDIT,
     "case": Role.AUDIT,

@@ -18,6 +18,7 @@ from devstack.demonstration.keys import (
     SigningKey,
     make_key,
     make_rsa_key,
+    make_seal_key,
     write_secret,
     write_verifier_key,
 )
@@ -27,6 +28,7 @@ from devstack.roles import OWNER, create_logins
 from devstack.stack import Stack
 
 ENVIRONMENT = "demo"
+LOOKUPS_KEY = "kpk.lookups"
 LOG_ORIGIN = "hub.example/demo"
 # What the certificates of the hub's processes for Kafka are made out to; the other processes do not speak to it.
 PRINCIPALS = {"intake": "hub.intake", "relay": "hub.relay"}
@@ -195,6 +197,7 @@ def call_cast(services: Services, folder: Path, seed: int, applications: int) ->
         snap_keys={bank: make_rsa_key(keys, f"{bank}.snap") for bank in BANK_CODES},
         status_keys={bank: make_rsa_key(keys, f"{bank}.status") for bank in BANK_CODES},
     )
+    make_seal_key(keys, LOOKUPS_KEY)
     for name in (*(f"{bank}.{use}.secret" for bank in BANK_CODES for use in ("snap", "status")), *TOKENS):
         write_secret(keys / name)
     (folder / "root.jwk.json").write_text(json.dumps(cast.root.jwk))
@@ -351,6 +354,8 @@ def hub_environment(cast: Cast, process: str = "", role: str = OWNER) -> dict[st
         settings["HUB_KEY_FILE"] = str(cast.message_keys["hub"].file)
     if process == "hub-sequencer":
         settings |= {"LOG_KEY_FILE": str(cast.log_key.file), "WITNESS_URLS": cast.url("witness")}
+    if process == "hub-api":
+        settings["OVERSIGHT_SEAL_KEY_FILE"] = str(cast.folder / "keys" / f"{LOOKUPS_KEY}.pub.pem")
     if process and process != "hub-api":
         settings["METRICS_PORT"] = str(cast.ports[process])
     return _base_environment() | settings

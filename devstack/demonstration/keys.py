@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 COORDINATE_BYTES = 32
@@ -84,8 +85,18 @@ def write_secret(file: Path) -> None:
     file.write_text(secrets.token_urlsafe(SECRET_BYTES) + "\n")
 
 
-def _write_private(file: Path, key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> None:
+def _write_private(file: Path, key: PrivateKeyTypes) -> None:
     file.touch(mode=PRIVATE_MODE)
     file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
+
+
+def make_seal_key(folder: Path, name: str) -> Path:
+    """Make a key to seal to; return where its public half is. The private one goes to `<folder>/<name>.pem`."""
+    private = x25519.X25519PrivateKey.generate()
+    kept, given = folder / f"{name}.pem", folder / f"{name}.pub.pem"
+    _write_private(kept, private)
+    encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    given.write_bytes(private.public_key().public_bytes(encoding, form))
+    return given

@@ -76,28 +76,32 @@ class Stage:
             if not child.is_alive():
                 raise StackError(f"{name} has ended with code {child.returncode}: {child.read_log_tail()}")
 
-    async def run_hub(self, *arguments: str) -> str:
-        """Run a command of the hub to its end and return what it printed. Raises StackError unless it exits 0."""
+    async def run_hub(self, *arguments: str, line: str = "") -> str:
+        """Run a command of the hub to its end and return what it printed. Raises StackError unless it exits 0.
+
+        `line`: what it reads from its standard input.
+        """
         command = self._commands["hub-api"][0][:3]
-        return await self._run("hub", [*command, *arguments], hub_environment(self.cast, role=name_role(arguments)))
+        environment = hub_environment(self.cast, role=name_role(arguments))
+        return await self._run("hub", [*command, *arguments], environment, line)
 
     async def run_bank(self, bank: str, *arguments: str) -> str:
         """Run a command of a bank's connector, as `run_hub` does."""
         command, environment = self._commands[f"connector-{bank}"]
         return await self._run(f"connectors.bank of {bank}:", [*command[:3], *arguments], environment)
 
-    async def _run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> str:
+    async def _run(self, name: str, command: Sequence[str], environment: Mapping[str, str], line: str = "") -> str:
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=self._repository,
             env=dict(environment),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         said = f"{name} {' '.join(command[3:5])}"
         try:
-            output, errors = await asyncio.wait_for(process.communicate(), COMMAND_LIMIT_S)
+            output, errors = await asyncio.wait_for(process.communicate(line.encode()), COMMAND_LIMIT_S)
         except TimeoutError as error:
             process.kill()
             await process.wait()

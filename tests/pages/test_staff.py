@@ -41,7 +41,7 @@ async def test_immigration_sees_what_stands_and_on_what_basis(hall: Hall) -> Non
     valid, withdrawn = [await look_up(browser, number_of(stage)) for stage in ("at_immigration", "withdrawn")]
     assert "Valid now" in valid.text
     assert "Approved by the ministry" in valid.text
-    assert "The bank reported your payment" in valid.text
+    assert "The bank reported the payment" in valid.text
     assert "The permit was revoked." in withdrawn.text
     for answer in (valid, withdrawn):
         assert not [canary for canary in (PERSON["name"], PERSON["passport"]) if canary in answer.text]
