@@ -111,6 +111,8 @@ def check_key(key: KeyEntry, registry: Registry, arrived: datetime) -> None:
         raise Refusal(Code.KEY_USE_WRONG)
     if key.revoked_at is not None and (key.revoked_at <= registry.issued_at or key.revoked_at <= arrived):
         raise Refusal(Code.KEY_REVOKED)
+    if key.kid in registry.suspended:
+        raise Refusal(Code.KEY_SUSPENDED)
     if arrived < key.nbf:
         raise Refusal(Code.KEY_NOT_YET_VALID)
     if arrived >= key.exp:

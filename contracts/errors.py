@@ -42,6 +42,7 @@ class Code(StrEnum):
     KEY_EXPIRED = "key_expired"
     KEY_REVOKED = "key_revoked"
     KEY_USE_WRONG = "key_use_wrong"
+    KEY_SUSPENDED = "key_suspended"
     # The value and its attributes.
     VALUE_NOT_UTF8 = "value_not_utf8"
     VALUE_BOM = "value_bom"
@@ -90,6 +91,9 @@ class Code(StrEnum):
     ROOT_NOT_PINNED = "root_not_pinned"
     ROOT_CHAIN_BROKEN = "root_chain_broken"
     ROOT_ROLLBACK = "root_rollback"
+    PERSON_MAY_NOT = "person_may_not"
+    SUSPENSION_NEEDLESS = "suspension_needless"
+    PROPOSAL_OUTDATED = "proposal_outdated"
 
 
 class Refusal(Exception):
@@ -270,6 +274,13 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "Kunci terdaftar untuk kegunaan lain.",
         "Sign messages with a message key and API assertions with an API key.",
         "Gunakan kunci pesan untuk pesan dan kunci API untuk pernyataan API.",
+    ),
+    Code.KEY_SUSPENDED: _sender(
+        "The key is suspended for now: the message waits until that is lifted or the key revoked, with no time limit.",
+        "Kunci sedang ditangguhkan: pesan menunggu sampai penangguhan dicabut atau kunci dicabut, tanpa batas waktu.",
+        "Call the operator by telephone; sign new messages with another registered key.",
+        "Hubungi operator lewat telepon; tandatangani pesan baru dengan kunci lain yang terdaftar.",
+        deferrable=True,
     ),
     Code.VALUE_NOT_UTF8: _sender("The value is not UTF-8.", "Isi pesan bukan UTF-8.", _NEW_MESSAGE_EN, _NEW_MESSAGE_ID),
     Code.VALUE_BOM: _sender(
@@ -507,6 +518,24 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "Dokumen akar lebih lama dari yang berlaku, atau berbeda.",
         _ROOT_EN,
         _ROOT_ID,
+    ),
+    Code.PERSON_MAY_NOT: _hub(
+        "Who signed this is not among those whom the root document lets do it.",
+        "Penandatangan tidak diberi wewenang untuk ini dalam dokumen akar.",
+        "Let a person sign whom the root document lets do it.",
+        "Minta pejabat yang diberi wewenang dalam dokumen akar menandatanganinya.",
+    ),
+    Code.SUSPENSION_NEEDLESS: _hub(
+        "This key cannot be suspended, or need not be; the detail says why.",
+        "Kunci ini tidak dapat atau tidak perlu ditangguhkan; rinciannya menyebut sebabnya.",
+        "Look at the key in `hub registry show`.",
+        "Periksa kunci itu dengan `hub registry show`.",
+    ),
+    Code.PROPOSAL_OUTDATED: _hub(
+        "The registry has changed since this was proposed.",
+        "Registri sudah berubah sejak usulan ini dibuat.",
+        "Propose it anew against the version in force, and let it be signed again.",
+        "Buat usulan baru terhadap versi yang berlaku, lalu tandatangani lagi.",
     ),
 }
 

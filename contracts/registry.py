@@ -1,28 +1,39 @@
 """The registry: who takes part, with which keys, saying what, hearing what (SPEC.md section 6).
 
-The document is signed by the offline root key. It is read into a `Registry` whose every key can verify and whose
-every name is unique, or not at all.
+The document is signed by as many persons as the root document asks for, and carries the chain of root documents that
+leads from the pinned root key to them. It is read into a `Registry` whose every key can verify and whose every name is
+unique, or not at all.
 """
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.log.checkpoint import Policy
 from contracts.log.fault import Unproven
 from contracts.log.note import NOTE_BYTES_MAX, VerifierKey
 from contracts.log.succession import Predecessor, find_breach, read_predecessor
+from contracts.persons import read_members, require_persons
+from contracts.root import Root, check_extends, list_keys, read_chain
 from contracts.wire import base64url
+from contracts.wire.general_jws import read_json, sign, write_json
 from contracts.wire.instant import read_instant
 from contracts.wire.key import PrivateKey, PublicKey
-from contracts.wire.strict_json import read_object
+from contracts.wire.member import (
+    Hex,
+    Instant,
+    Name,
+    Part,
+    Positive,
+    Thumbprint,
+    describe_invalid,
+    form,
+)
 
 FORMAT = "tkahub-registry/1"
 TYP_REGISTRY = "tkahub-registry+jws"
@@ -36,40 +47,15 @@ RECOMMENDATIONS = "recommendations"
 Kind = Literal["ministry", "bank", "immigration", "oversight", "labour_office", "hub"]
 
 
-def _form(pattern: str) -> AfterValidator:
-    fits = re.compile(pattern).fullmatch
-
-    def check(text: str) -> str:
-        if fits(text) is None:
-            raise ValueError("not of the form that is asked")
-        return text
-
-    return AfterValidator(check)
+Topic = Annotated[str, form(r"(?:from|to)\.[a-z][a-z0-9-]{0,31}|recommendations")]
+EventType = Annotated[str, form(r"(?=.{1,100}\Z)id\.tka\.[a-z]+(?:\.[a-z_]+){1,6}\.v[1-9][0-9]{0,3}")]
+Source = Annotated[str, form(r"(?=.{1,200}\Z)https://[a-z0-9.-]+(?:/[A-Za-z0-9._~/-]*)?")]
+BankCode = Annotated[str, form(r"[0-9]{3}")]
+Origin = Annotated[str, form(r"[a-z0-9][a-z0-9./-]{0,126}")]
+RuleSetId = Annotated[str, form(r"[A-Za-z0-9._-]{1,32}")]
 
 
-def _instant_text(text: str) -> str:
-    read_instant(text)
-    return text
-
-
-Name = Annotated[str, _form(r"[a-z][a-z0-9-]{0,31}")]
-Topic = Annotated[str, _form(r"(?:from|to)\.[a-z][a-z0-9-]{0,31}|recommendations")]
-EventType = Annotated[str, _form(r"(?=.{1,100}\Z)id\.tka\.[a-z]+(?:\.[a-z_]+){1,6}\.v[1-9][0-9]{0,3}")]
-Source = Annotated[str, _form(r"(?=.{1,200}\Z)https://[a-z0-9.-]+(?:/[A-Za-z0-9._~/-]*)?")]
-Hex = Annotated[str, _form(r"[0-9a-f]{64}")]
-Thumbprint = Annotated[str, _form(r"[A-Za-z0-9_-]{43}")]
-BankCode = Annotated[str, _form(r"[0-9]{3}")]
-Origin = Annotated[str, _form(r"[a-z0-9][a-z0-9./-]{0,126}")]
-RuleSetId = Annotated[str, _form(r"[A-Za-z0-9._-]{1,32}")]
-Instant = Annotated[str, AfterValidator(_instant_text)]
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class Limits(_Part):
+class Limits(Part):
     """How long things may take: days for a message to travel, banking days for a booking, seconds for the rest."""
 
     expiry_days_max: Positive
@@ -81,7 +67,7 @@ class Limits(_Part):
     witness_grace_s: Positive = 3_600
 
 
-class _Key(_Part):
+class _Key(Part):
     kid: Thumbprint
     alg: Literal["Ed25519", "ES256"]
     use: Literal["message", "api"]
@@ -91,21 +77,21 @@ class _Key(_Part):
     revoked_at: Instant | None
 
 
-class Filter(_Part):
+class Filter(Part):
     """What part of a type a subscriber is granted; absent members grant all."""
 
     kanim: list[str] | None = Field(default=None, min_length=1)
     regency: list[str] | None = Field(default=None, min_length=1)
 
 
-class Subscription(_Part):
+class Subscription(Part):
     """A type that a participant receives, and which of its events."""
 
     type: EventType
     filter: Filter
 
 
-class _Participant(_Part):
+class _Participant(Part):
     id: Name
     kind: Kind
     name: str = Field(min_length=1, max_length=200)
@@ -116,7 +102,7 @@ class _Participant(_Part):
     subscribes: list[Subscription]
 
 
-class RuleSetEntry(_Part):
+class RuleSetEntry(Part):
     """A rule set in force, by its digest."""
 
     id: RuleSetId
@@ -124,21 +110,28 @@ class RuleSetEntry(_Part):
     sha256: Hex
 
 
-class ContractEntry(_Part):
+class ContractEntry(Part):
     """A published event contract, by the digest of its JSON Schema."""
 
     type: EventType
     sha256: Hex
 
 
-class _Predecessor(_Part):
+class _Predecessor(Part):
     checkpoint: str = Field(max_length=NOTE_BYTES_MAX)
     log_keys: list[str] = Field(min_length=1, max_length=LOG_KEYS_MAX)
     witnesses: list[str] = Field(max_length=WITNESSES_MAX)
     witness_quorum: Annotated[int, Field(ge=0, le=WITNESSES_MAX)]
 
 
-class _Document(_Part):
+class LiftedSuspension(Part):
+    """A suspension that two persons took back: of which key, and the digest of what was signed to suspend it."""
+
+    kid: Thumbprint
+    suspension: Hex
+
+
+class _Document(Part):
     format: Literal["tkahub-registry/1"]
     environment: Name
     version: Positive
@@ -154,6 +147,7 @@ class _Document(_Part):
     participants: list[_Participant]
     rule_sets: list[RuleSetEntry]
     contracts: list[ContractEntry]
+    lifted: list[LiftedSuspension] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +179,7 @@ class Participant:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registry:
-    """A registry document whose signature by the root key has been verified."""
+    """A registry document that as many persons have signed as must. `suspended`: kids that must not sign for now."""
 
     environment: str
     version: int
@@ -199,15 +193,34 @@ class Registry:
     participants: Mapping[str, Participant]
     rule_sets: tuple[RuleSetEntry, ...]
     contracts: Mapping[str, str]
+    lifted: frozenset[LiftedSuspension]
     document: Mapping[str, Any]
+    roots: tuple[Root, ...]
+    signers: frozenset[str]
+    suspended: frozenset[str]
     _keys: Mapping[str, tuple[Participant, KeyEntry]]
     _owners: Mapping[str, Participant]
     _subscribers: Mapping[str, tuple[tuple[Participant, Subscription], ...]]
 
     @classmethod
-    def read(cls, jws: bytes, root: PublicKey) -> "Registry":
-        """Verify and read a signed registry document. Raises RegistryError (registry_*)."""
-        return _registry_of(_verified_payload(jws, root))
+    def read(cls, signed: bytes, root: PublicKey) -> "Registry":
+        """Verify and read a signed registry document under the pinned root key.
+
+        Raises RegistryError (registry_*, root_*, act_of_other_environment, person_*, persons_too_few).
+        """
+        members = _read_members(signed)
+        roots = read_chain(members.pop("roots", None), root)
+        try:
+            act = read_members(members, TYP_REGISTRY, roots[-1])
+        except RegistryError as error:
+            raise RegistryError(_OF_REGISTRY.get(error.code, error.code), error.detail) from None
+        require_persons(act, roots[-1].threshold)
+        return _registry_of(act.payload, roots, act.signers)
+
+    @property
+    def root(self) -> Root:
+        """Return the root document in force: whose word counts beside this document."""
+        return self.roots[-1]
 
     def participant(self, participant_id: str) -> Participant | None:
         """Return the participant of this id."""
@@ -251,35 +264,28 @@ def _malformed(detail: str) -> RegistryError:
     return RegistryError(Code.REGISTRY_MALFORMED, detail)
 
 
-def _verified_payload(jws: bytes, root: PublicKey) -> dict[str, Any]:
-    """Verify the compact JWS (attached payload) and read its payload as strict JSON. Raises RegistryError."""
-    parts = jws.split(b".")
-    if len(jws) > DOCUMENT_BYTES_MAX or len(parts) != 3:
-        raise _malformed("not a compact JWS")
-    protected, payload, signature = (base64url.decode(part) for part in parts)
-    if protected is None or payload is None or signature is None:
-        raise _malformed("not canonical base64url")
-    try:
-        header = read_object(protected)
-    except Refusal as error:
-        raise _malformed(f"protected header: {error.code}") from None
-    if header != {"alg": root.alg, "kid": root.kid, "typ": TYP_REGISTRY}:
-        raise RegistryError(Code.REGISTRY_SIGNATURE_INVALID, "alg, kid and typ are not those of the root key")
-    if not root.verify(signature, parts[0] + b"." + parts[1]):
-        raise RegistryError(Code.REGISTRY_SIGNATURE_INVALID)
-    try:
-        return read_object(payload)
-    except Refusal as error:
-        raise _malformed(f"payload: {error.code}") from None
+#: What is wrong with the form or signature of this act in particular.
+_OF_REGISTRY = {
+    Code.ACT_MALFORMED: Code.REGISTRY_MALFORMED,
+    Code.ACT_SIGNATURE_INVALID: Code.REGISTRY_SIGNATURE_INVALID,
+}
 
 
-def _registry_of(payload: Mapping[str, Any]) -> Registry:
+def _read_members(signed: bytes) -> dict[str, Any]:
+    if len(signed) > DOCUMENT_BYTES_MAX:
+        raise _malformed(f"larger than {DOCUMENT_BYTES_MAX} bytes")
+    try:
+        return read_json(signed, "the signed document")
+    except RegistryError as error:
+        raise _malformed(error.detail) from None
+
+
+def _registry_of(payload: Mapping[str, Any], roots: tuple[Root, ...], signers: frozenset[str]) -> Registry:
     """Check a document and build the look-ups. Raises RegistryError."""
     try:
         document = _Document.model_validate(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise _malformed(f"{'.'.join(str(step) for step in first['loc'])}: {first['type']}") from None
+        raise _malformed(describe_invalid(error)) from None
     participants = tuple(_participant_of(entry) for entry in document.participants)
     _require_unique("participants", (party.id for party in participants))
     _require_unique("sources", (source for entry in document.participants for source in entry.sources))
@@ -292,9 +298,11 @@ def _registry_of(payload: Mapping[str, Any]) -> Registry:
     if len(keys) != sum(len(party.keys) for party in participants):
         raise RegistryError(Code.REGISTRY_KEY_INVALID, "one key stands twice")
     log = _log_policy_of(document)
-    spoken_for = {key.public.jwk["x"] for _, key in keys.values()}
-    if any(base64url.encode(key.public) in spoken_for for key in (*log.log_keys, *log.witnesses)):
-        raise RegistryError(Code.REGISTRY_KEY_INVALID, "a key of a participant is the log's or a witness's too")
+    _check_apart(
+        {key.public.jwk["x"] for _, key in keys.values()},
+        {base64url.encode(key.public) for key in (*log.log_keys, *log.witnesses)},
+        list_keys(roots),
+    )
     subscribers: dict[str, list[tuple[Participant, Subscription]]] = {}
     for party in participants:
         _require_unique(f"subscriptions of {party.id}", (subscription.type for subscription in party.subscribes))
@@ -313,7 +321,11 @@ def _registry_of(payload: Mapping[str, Any]) -> Registry:
         participants=MappingProxyType({party.id: party for party in participants}),
         rule_sets=tuple(document.rule_sets),
         contracts=MappingProxyType({entry.type: entry.sha256 for entry in document.contracts}),
+        lifted=frozenset(document.lifted),
         document=payload,
+        roots=roots,
+        signers=signers,
+        suspended=frozenset(),
         _keys=keys,
         _owners={source: party for party in participants for source in party.sources},
         _subscribers={event_type: tuple(found) for event_type, found in subscribers.items()},
@@ -343,6 +355,14 @@ def _predecessors_of(document: _Document) -> tuple[Predecessor, ...]:
         )
     except (Unproven, ValueError) as error:
         raise _malformed(f"predecessors: {error}") from None
+
+
+def _check_apart(participants: set[str], log: set[str], persons: frozenset[str]) -> None:
+    """Refuse a key, by its x coordinate, that two kinds of party have: whoever holds it could be both."""
+    if participants & log:
+        raise RegistryError(Code.REGISTRY_KEY_INVALID, "a key of a participant is the log's or a witness's too")
+    if persons & (participants | log):
+        raise RegistryError(Code.REGISTRY_KEY_INVALID, "a key of a person or the root is another party's too")
 
 
 def _require_unique(what: str, names: Iterable[object]) -> None:
@@ -384,17 +404,21 @@ def check_successor(old: Registry, new: Registry) -> None:
 
     The version rises, the environment stays, and so does the log, or the document names the last checkpoint of the one
     that ends (contracts.log.succession). History is only added to: no participant or key is gone, no key changes hands
-    or use, no revocation is taken back or put off, no contract, rule set or log key is gone. A topic never loses
-    partitions; `recommendations` keeps its number for life, since it is compacted by key.
+    or use, no revocation is taken back or put off, no contract, rule set or log key is gone, no lifted suspension comes
+    back, and the chain of root documents only grows. A topic never loses partitions; `recommendations` keeps its number
+    for life, since it is compacted by key.
 
-    Raises RegistryError (registry_rollback, registry_history_lost).
+    Raises RegistryError (registry_rollback, registry_history_lost, root_rollback).
     """
     if old.environment != new.environment:
         raise RegistryError(Code.REGISTRY_ROLLBACK, "of another environment")
     if breach := find_breach((old.log, old.predecessors), (new.log, new.predecessors)):
         raise RegistryError(Code.REGISTRY_ROLLBACK, breach)
-    if new.version <= old.version:
+    if new.version <= old.version or new.issued_at < old.issued_at:
         raise RegistryError(Code.REGISTRY_ROLLBACK, "not newer than the one in force")
+    check_extends(old.roots, new.roots)
+    if not old.lifted <= new.lifted:
+        raise RegistryError(Code.REGISTRY_HISTORY_LOST, "a lifted suspension")
     for party in old.participants.values():
         successor = new.participant(party.id)
         if successor is None or successor.kind != party.kind:
@@ -421,12 +445,22 @@ def _check_key_kept(party: Participant, key: KeyEntry, kept: tuple[Participant, 
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, f"a revocation of {party.id}")
 
 
-def write_registry(document: Mapping[str, Any], root: PrivateKey) -> bytes:
-    """Check and sign a document: the compact JWS, as `Registry.read` takes it. Raises RegistryError."""
-    _registry_of(document)
-    header = {"alg": root.alg, "kid": root.kid, "typ": TYP_REGISTRY}
-    signed = b".".join(
-        base64url.encode(json.dumps(part, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()).encode()
-        for part in (header, document)
-    )
-    return signed + b"." + base64url.encode(root.sign(signed)).encode()
+def write_registry(document: Mapping[str, Any], roots: Sequence[Mapping[str, Any]], *persons: PrivateKey) -> bytes:
+    """Check and sign a document, as `Registry.read` takes it; `roots` is the chain of signed root documents.
+
+    Raises RegistryError.
+    """
+    check_document(document)
+    return seal_registry(sign(write_json(document), TYP_REGISTRY, *persons), roots)
+
+
+def check_document(document: Mapping[str, Any], roots: tuple[Root, ...] = ()) -> Registry:
+    """Return the registry that a document would be, which nobody has signed yet. Raises RegistryError."""
+    if roots and document.get("environment") != roots[-1].environment:
+        raise RegistryError(Code.ACT_OF_OTHER_ENVIRONMENT)
+    return _registry_of(document, roots, frozenset())
+
+
+def seal_registry(act: Mapping[str, Any], roots: Sequence[Mapping[str, Any]]) -> bytes:
+    """Join a document that persons signed with the chain of root documents that says who they are."""
+    return write_json({**act, "roots": list(roots)})

@@ -233,8 +233,7 @@ async def _set_stage(stage: Stage, stack: Stack, say: Say) -> None:
 
 async def _prepare_database(stage: Stage) -> None:
     await stage.run_hub("migrate")
-    registry = str(stage.cast.folder / "registry.json")
-    await stage.run_hub("participants", "add", registry, "--root-key", str(stage.cast.root.file))
+    await stage.change_registry("registry.json", "--roots", str(stage.cast.folder / "roots.json"))
 
 
 def _still_alive(processes: list[psutil.Process]) -> list[psutil.Process]:

@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, str] = {
     "reconcile close": Role.OPERATOR,
     "reconcile run": Role.OPERATOR,
     "participants": Role.REGISTRAR,
+    "registry": Role.REGISTRAR,
+    "root": Role.AUDIT,
     "kafka": Role.AUDIT,
     "doctor": Role.AUDIT,
     "vectors": Role.AUDIT,

@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 
 from devstack.agencies.scenario import BANKS, CHAPTERS, write_instant
 from devstack.demonstration.cast import Services, call_cast, write_full_profiles
+from devstack.demonstration.persons import sign_proposal
 
 REQUEST_TIMEOUT_S = 5
 CHAPTER_TIMEOUT_S = 300
@@ -52,8 +53,11 @@ def prepare(state: Path) -> None:
         services = Services(os.environ["KAFKA_BOOTSTRAP"], "", os.environ["DATABASE_URL"], "", "", "")
         cast = call_cast(services, state, int(os.environ["SEED"]), int(os.environ["APPLICATIONS"]))
         write_full_profiles(cast, {bank: os.environ[f"{bank.upper()}_URL"] for bank in BANKS})
-        root_key = ["--root-key", str(cast.root.file)]
-        subprocess.run([*hub, "participants", "add", str(state / "registry.json"), *root_key], check=True)
+        proposal, roots = state / "proposal.json", ["--roots", str(state / "roots.json")]
+        proposed = [str(state / "registry.json"), *roots, "--out", str(proposal)]
+        subprocess.run([*hub, "registry", "propose", *proposed], check=True)
+        sign_proposal(proposal, cast.person_keys.values())
+        subprocess.run([*hub, "registry", "apply", str(proposal)], check=True)
         # Written last: it says that all before it was done.
         (state / START_NAME).write_text(write_instant(cast.start))
     subprocess.run([*hub, "kafka", "apply", "--yes"], check=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeAlias
 
-from contracts.audit.history import expect_key_entries
+from contracts.audit.history import expect_entries, find_first_root
 from contracts.audit.pack import Claim, Document, Leaf, LogPolicy, Message, Pack, Recommended, write_path
 from contracts.log.proof import Proof
 from contracts.registry import Registry
@@ -47,10 +47,11 @@ class Exporter:
         registries = await store.read_registries(connection)
         rule_sets = await store.read_rule_sets(connection)
         if not registries:
-            raise RegistryAbsent("There is no registry yet: run `hub participants add` first.")
+            raise RegistryAbsent("There is no registry yet: run `hub registry propose` first.")
         newest = Registry.read(registries[-1][1].encode(), root)
         keys = await _find_keys(connection, registries, root)
-        shared = frozenset((*keys, *(index for index, _ in (*registries, *rule_sets))))
+        suspensions = await store.read_suspensions(connection)
+        shared = frozenset((*keys, *suspensions, *(index for index, _ in (*registries, *rule_sets))))
         return cls(connection, root, now, newest, registries, rule_sets, shared)
 
     async def export(self, subject: str, claims: Claims | None = None) -> Pack | None:
@@ -137,15 +138,16 @@ def _note_claims(claims: Claims, index: int, value: bytes) -> None:
 
 
 async def _find_keys(connection: Connection, registries: Sequence[tuple[int, str]], root: PublicKey) -> list[int]:
-    """Return where the keys that each version added or revoked stand in the log."""
+    """Return where stands in the log what each version said of keys and root documents."""
     found: list[int] = []
     old: Registry | None = None
+    root = find_first_root([document for _, document in registries], root)
     for index, document in registries:
         new = Registry.read(document.encode(), root)
         if old is not None and old.log_origin != new.log_origin:
             # The first entry of a log that took over stands before the registry that put it in force.
             found.append(index - 1)
-        found += await store.find_entries(connection, index, set(expect_key_entries(old, new)))
+        found += await store.find_entries(connection, index, set(expect_entries(old, new)))
         old = new
     return found
 

@@ -15,10 +15,12 @@ from hub.commands import (
     log,
     lost,
     oversight,
+    proposals,
     quarantine,
     reconcile,
     registry,
     rights,
+    root,
     service,
 )
 from hub.commands.terminal import EXIT_CODES, print_fault
@@ -28,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     help=f"The exchange's hub. Settings come from the environment: docs/reference/settings.md.\n\n{EXIT_CODES}",
-    epilog="Example: hub migrate && hub participants add first.json --root-key root.pem && hub kafka apply && hub run",
+    epilog="Example: hub migrate && hub registry apply proposal.json && hub kafka apply && hub run",
 )
 app.add_typer(service.app)
 app.add_typer(doctor.app)
@@ -46,6 +48,8 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(registry.participants_app, name="participants")
 app.add_typer(registry.keys_app, name="keys")
+app.add_typer(proposals.registry_app, name="registry")
+app.add_typer(root.root_app, name="root")
 app.add_typer(examination.vectors_app, name="vectors")
 
 

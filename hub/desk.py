@@ -26,7 +26,7 @@ from contracts.wire.instant import instant_of_ms
 from contracts.wire.key import PublicKey
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
-from hub import failpoint
+from hub import failpoint, trust
 from hub.difference import Closing, Occasion, list_passed, read_timer_subject
 from hub.routes import Routes
 from hub.seal import Forward, Letter, Outline, Receipted, Sealing, address, settle_entries, write_receipts
@@ -59,7 +59,7 @@ from hub.store.database import BROKEN, TRANSIENT, Connection, Database
 from hub.store.log import RegistryChanged
 from hub.store.positions import Stretch
 from hub.store.quarantine import Parked, Waiting
-from hub.trust import RegistryAbsent
+from hub.store.registry import Stand
 
 # A sender whose key is never registered must not fill the database.
 DEFERRED_PER_TOPIC_MAX = 10_000
@@ -119,6 +119,7 @@ class Judgement:
     """Everything by which records are judged while one registry version is in force."""
 
     registry: Registry
+    stand: Stand
     rulebook: Rulebook
     routes: Routes
     roots: VerifiedRoots
@@ -127,13 +128,12 @@ class Judgement:
     @classmethod
     async def load(cls, connection: Connection, root: PublicKey) -> "Judgement":
         """Read and verify the registry in force. Raises RegistryAbsent; RegistryError."""
-        current = await registry_store.read_current(connection)
-        if current is None:
-            raise RegistryAbsent("There is no registry yet: run `hub participants add` first.")
-        registry = Registry.read(current[1].encode(), root)
+        in_force = await trust.load(connection, root)
+        registry = in_force.registry
         rows = await registry_store.read_rule_sets(connection)
         rulebook = Rulebook(RuleSet.read(row.document.encode()) for row in rows)
-        return cls(registry, rulebook, Routes(registry), VerifiedRoots(), name_log(registry.first_origin()))
+        routes, log_name = Routes(registry), name_log(registry.first_origin())
+        return cls(registry, in_force.stand, rulebook, routes, VerifiedRoots(), log_name)
 
     def occasion(self, passed: Mapping[str, str] | None = None, closing: Closing | None = None) -> Occasion:
         """Return what cases are judged for, with the patience that the registry asks for."""
@@ -214,10 +214,10 @@ class Desk:
         self._judgement: Judgement | None = None
 
     async def judgement(self) -> Judgement:
-        """Return what records are judged by; read again when the registry in force has another version."""
+        """Return what records are judged by; read again when the registry or what is suspended has changed."""
         async with self.database.connection() as connection:
-            version = await registry_store.read_version(connection)
-            if self._judgement is None or self._judgement.registry.version != version:
+            stand = await registry_store.read_stand(connection)
+            if self._judgement is None or self._judgement.stand != stand:
                 self._judgement = await Judgement.load(connection, self._root)
             return self._judgement
 
@@ -294,7 +294,8 @@ class Desk:
                 else:
                     settled.append(one)
                     verdicts.append(verdict)
-            await quarantine.keep_deferred(tx, kept, version)
+            again_at = now + timedelta(seconds=judgement.registry.limits.deferral_s)
+            await quarantine.keep_deferred(tx, kept, version, now, again_at)
             await quarantine.drop_deferred(tx, settled)
             topic_ids = {one.record.topic: one.topic_id for one in settled}
             plan = await self._prepare(tx, judgement, verdicts, now, thorough=True, bug=bug)
@@ -463,7 +464,7 @@ class Desk:
         places = outline.places()
         before = len(plan.fresh) + len(plan.parked) + len(plan.fired) + len(plan.actions)
         version = judgement.registry.version
-        base = await log.reserve(tx, before + outline.recommendations(), version)
+        base = await log.reserve(tx, before + outline.recommendations(), judgement.stand)
         seqs = await log.reserve_places(tx, places)
         sealing = Sealing(judgement.registry, base, seqs, base + before, now, write_nonce)
         for forward in outline.forwards:
@@ -487,9 +488,13 @@ def _poisoned(record: Record) -> Refused:
 
 
 def _judge_again(waiting: Waiting, judgement: Judgement, now: datetime) -> Verdict:
-    """Judge a deferred record by the registry of now; what it still does not know is refused when its time is up."""
+    """Judge a deferred record by the registry of now; what it still does not know is refused when its time is up.
+
+    What a suspended key signed has no such time: else one person could have it refused, which takes two.
+    """
     verdict = admit(waiting.record, judgement.registry, judgement.roots)
-    return refuse_deferred(verdict) if isinstance(verdict, Deferred) and waiting.due_at <= now else verdict
+    due = waiting.due_at <= now and isinstance(verdict, Deferred) and verdict.code is not Code.KEY_SUSPENDED
+    return refuse_deferred(verdict) if due and isinstance(verdict, Deferred) else verdict
 
 
 def _receipt_of(admitted: Admitted, index: int, code: Code | None = None) -> Receipted:

@@ -51,6 +51,8 @@ class Keys:
                 self.entries[party["id"], key["kid"], key["use"]] = key["revoked_at"] is not None
                 self._owners[key["kid"]] = party["id"]
                 self._public[key["kid"]] = PublicKey.from_jwk(key["jwk"])
+        self.roots = set(enumerate(payload.get("root_digests", ()), 1))
+        self.lifted = {(one["kid"], one["suspension"]) for one in payload.get("lifted", ())}
 
     def find(self, kid: str) -> PublicKey | None:
         """Return the key of this kid."""
@@ -77,8 +79,14 @@ def _log_policies_of(payload: dict[str, Any]) -> list[Policy]:
 
 
 def _payload_of(document: str) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(base64url.decode(document.split(".")[1].encode("ascii")) or b"{}")
+    signed: dict[str, Any] = json.loads(document)
+    read: dict[str, Any] = json.loads(base64url.decode(signed["payload"].encode("ascii")) or b"{}")
+    read["root_digests"] = [_digest_payload(root) for root in signed["roots"]]
     return read
+
+
+def _digest_payload(signed: dict[str, Any]) -> str:
+    return hashlib.sha256(base64url.decode(signed["payload"].encode("ascii")) or b"").hexdigest()
 
 
 async def read_keys(connection: Connection) -> tuple[Keys, list[Finding]]:
@@ -163,6 +171,10 @@ async def check_leaves(connection: Connection, keys: Keys) -> AsyncIterator[Find
         ):
             if index is not None:
                 owned[index] = "finding", entry.finding(name=row["name"], state=state, digest=salted, at=at)
+    for row in await connection.fetch(inspection.READ_SUSPENSIONS):
+        owned[row["log_index"]] = "suspension", _leaf_of_suspension(row["act"], keys)
+        if row["sha256"] != _digest_act(row["act"]):
+            yield Finding("column_wrong", f"suspensions/{row['log_index']}", "sha256 is not the act's")
     async for row in inspection.stream(connection, inspection.READ_OTHER_LEAVES):
         kind, expected = owned.pop(row["log_index"], (None, None))
         if expected is not None:
@@ -177,10 +189,30 @@ async def check_leaves(connection: Connection, keys: Keys) -> AsyncIterator[Find
         yield Finding(
             "registry_wrong", "log", f"registry {version['noted']} is in force, {version['newest']} is stored"
         )
+    if version is not None and version["suspensions_noted"] != version["suspensions"]:
+        detail = f"{version['suspensions_noted']} suspensions were taken, {version['suspensions']} are stored"
+        yield Finding("registry_wrong", "log", detail)
+
+
+def _digest_act(act: str) -> str:
+    try:
+        return _digest_payload(json.loads(act))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+
+
+def _leaf_of_suspension(act: str, keys: Keys) -> bytes:
+    """Return the leaf that a suspension must have; an act of no such form has none."""
+    try:
+        kid = json.loads(base64url.decode(json.loads(act)["payload"].encode("ascii")) or b"{}")["kid"]
+        use = next(use for _, owned, use in keys.entries if owned == kid)
+        return entry.key_suspended(participant=keys.owner(kid) or "", kid=kid, use=use, act=act)
+    except (ValueError, LookupError, StopIteration, TypeError, AttributeError):
+        return b""
 
 
 def _stands_alone(leaf: bytes, keys: Keys) -> bool:
-    """Whether a leaf may be without a row of its own: a deadline, an operator's action, a key of the registry."""
+    """Whether a leaf may be without a row of its own: a deadline, an operator's action, what a registry brought."""
     try:
         read = json.loads(leaf)
         written = json.dumps(read, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
@@ -197,4 +229,8 @@ def _stands_alone(leaf: bytes, keys: Keys) -> bool:
             return (read.get("participant"), read.get("kid"), read.get("use")) in keys.entries
         case "key_revoked":
             return keys.entries.get((read.get("participant", ""), read.get("kid", ""), read.get("use", "")), False)
+        case "suspension_lifted":
+            return (read.get("kid"), read.get("suspension")) in keys.lifted
+        case "root":
+            return (read.get("version"), read.get("sha256")) in keys.roots
     return False

@@ -1,30 +1,39 @@
-"""A new version of the registry: edited, signed with the offline root key, and put in force together with its leaves.
+"""A new version of the registry: proposed by anybody, signed by persons, and put in force together with its leaves.
 
-Everything happens under the log's lock, which intake takes last: no message gets a log index on the wrong side of a
-revocation. The rule sets and contracts of this installation are registered with each version.
+    edit, version in force --propose--> Proposal --persons sign--> Proposal --apply--> in force
+
+Only `apply` and `suspend` write, under the log's lock, which intake takes last: no message gets a log index on the
+wrong side of a revocation. The rule sets and contracts of this installation are proposed with each version.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
+from contracts.audit.history import expect_entries
+from contracts.errors import Code, RegistryError
 from contracts.events import EVENTS
 from contracts.log import entry
-from contracts.registry import FORMAT, Participant, Registry, check_successor, write_registry
+from contracts.registry import FORMAT, LiftedSuspension, Registry, check_successor
+from contracts.root import read_chain
 from contracts.rules.rulebook import RuleSet
+from contracts.suspension import Suspension, check_suspension, read_suspension, read_taken
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey, PublicKey
-from hub import succession
+from contracts.wire.key import PublicKey
+from hub import succession, trust
+from hub.proposal import Proposal, check_proposed
 from hub.store import registry as registry_store
-from hub.store.database import Database
+from hub.store.database import Connection, Database
 from hub.store.registry import LogHead, RuleSetRow
 
 KEY_LIFETIME_DAYS = 730
 PARTITIONS_DEFAULT = 1
+#: A suspension that was signed and not used is not kept for a bad day.
+SUSPENSION_AGE_MAX = timedelta(hours=1)
 LIMITS_DEFAULT = {
     "expiry_days_max": 90,
     "clock_skew_s": 300,
@@ -187,64 +196,128 @@ def _bring_installed(document: Document, installed: Installed) -> None:
     document["contracts"] = [{"type": kind, "sha256": digest} for kind, digest in sorted(contracts.items())]
 
 
-async def apply(database: Database, edit: Edit, root: PrivateKey, pinned: PublicKey, now: datetime) -> Applied:
-    """Put the next version in force, or change nothing.
+def lift_suspension(kid: str, taken: Sequence[str]) -> Edit:
+    """Return the edit that lets a suspended key sign again; `taken` are the suspensions as they were signed."""
+
+    def edit(current: Document | None) -> Document:
+        document = current or _first_document()
+        lifted = {(one["kid"], one["suspension"]) for one in document.get("lifted", ())}
+        found = {(kid, digest) for digest in taken} - lifted
+        if not found:
+            raise ChangeInvalid("No suspension of this key is in force.")
+        document["lifted"] = [{"kid": one, "suspension": digest} for one, digest in sorted(lifted | found)]
+        return document
+
+    return edit
+
+
+def write_proposal(
+    base: str | None, roots: Sequence[Mapping[str, Any]] | None, edits: Sequence[Edit], pinned: PublicKey, now: datetime
+) -> Proposal:
+    """Propose the version after `base`, the signed document in force; `roots` is the chain if it is to change.
 
     Raises ChangeInvalid, or RegistryError if the result may not follow the version in force.
     """
-    if root.kid != pinned.kid:
-        raise ChangeInvalid("The root key is not the one that TRUST_ROOT_FILE pins.")
-    installed = read_installed()
+    old = None if base is None else Registry.read(base.encode(), pinned)
+    if roots is None:
+        if base is None:
+            raise ChangeInvalid("The first registry needs its root documents: give them with --roots.")
+        roots = Proposal.roots_of(base)
+    read = read_chain(list(roots), pinned)
+    document = None if old is None else deepcopy(dict(old.document))
+    for edit in edits:
+        document = edit(document)
+    document = document or _first_document()
+    _bring_installed(document, read_installed())
+    version = 1 if old is None else old.version + 1
+    document |= {"version": version, "issued_at": write_instant(now)}
+    check_proposed(document, read, old)
+    return Proposal.of(base, roots, document)
+
+
+async def apply(database: Database, proposal: Proposal, pinned: PublicKey, now: datetime) -> Applied:
+    """Put the next version in force as persons signed it, or change nothing.
+
+    Raises ChangeInvalid; RegistryError: proposal_outdated if another version is in force than it was proposed against,
+    or whatever `Registry.read` and `check_successor` refuse; a person's key must count now too.
+    """
+    signed = proposal.signed()
     async with database.transaction() as connection:
         head = await registry_store.lock_log(connection)
-        current = await registry_store.read_current(connection)
-        old = None if current is None else Registry.read(current[1].encode(), pinned)
-        document = edit(None if old is None else deepcopy(dict(old.document)))
-        _bring_installed(document, installed)
-        document |= {"version": head.registry_version + 1, "issued_at": write_instant(now)}
-        jws = write_registry(document, root)
-        new = Registry.read(jws, pinned)
+        old = await _read_old(connection, pinned)
+        if (None if old is None else old.signed) != proposal.base:
+            raise RegistryError(Code.PROPOSAL_OUTDATED, f"version {head.registry_version} is in force")
+        new = Registry.read(signed, pinned)
+        proposal.check_now(new, now)
+        if new.version != head.registry_version + 1:
+            raise RegistryError(
+                Code.PROPOSAL_OUTDATED, f"version {new.version} does not follow {head.registry_version}"
+            )
         if old is not None:
-            check_successor(old, new)
+            check_successor(old.registry, new)
         entries = await succession.begin(connection, head, new)
         registry_index = head.next_index + len(entries)
-        entries.append(entry.registry(version=new.version, sha256=hashlib.sha256(jws).hexdigest()))
-        await _register_installed(connection, installed, head, entries)
-        entries += _key_entries(old, new)
+        entries.append(entry.registry(version=new.version, sha256=hashlib.sha256(signed).hexdigest()))
+        await _register_installed(connection, new, head, entries)
+        entries += expect_entries(None if old is None else old.registry, new)
         head = head._replace(origin=new.log_origin)
-        await registry_store.add_registry(connection, new.version, jws.decode(), registry_index, now)
+        await registry_store.add_registry(connection, new.version, signed.decode(), registry_index, now)
         await registry_store.append_leaves(connection, head, entries, new.version)
     return Applied(new, registry_index, len(entries))
 
 
-async def _register_installed(connection: Any, installed: Installed, head: LogHead, entries: list[bytes]) -> None:
-    """Register what this installation brings for the first time, each under a leaf of its own behind `entries`."""
-    known = {(row.id, row.version): row.sha256 for row in await registry_store.read_rule_sets(connection)}
-    for row in installed.rule_sets:
+async def _read_old(connection: Connection, pinned: PublicKey) -> trust.InForce | None:
+    try:
+        return await trust.load(connection, pinned)
+    except trust.RegistryAbsent:
+        return None
+
+
+async def suspend(database: Database, act: bytes, pinned: PublicKey, now: datetime) -> Suspension:
+    """Stop a key at once, on the word of one person who may.
+
+    Raises RegistryAbsent; RegistryError: suspension_needless, proposal_outdated if it was signed long ago,
+    person_may_not, and whatever `read_act` refuses.
+    """
+    async with database.transaction() as connection:
+        head = await registry_store.lock_log(connection)
+        registry = (await trust.load(connection, pinned)).registry
+        suspension = read_suspension(act, registry.root, now)
+        if abs(now - suspension.issued_at) > SUSPENSION_AGE_MAX:
+            raise RegistryError(Code.PROPOSAL_OUTDATED, "signed long ago, or in the future")
+        party, key = check_suspension(suspension, registry)
+        text = act.decode("ascii")
+        leaf = entry.key_suspended(participant=party.id, kid=key.kid, use=key.use, act=text)
+        await registry_store.add_suspension(connection, suspension.sha256, text, head.next_index, now)
+        await registry_store.append_leaves(connection, head, [leaf], head.registry_version)
+    return suspension
+
+
+async def read_suspensions(connection: Connection, pinned: PublicKey) -> tuple[trust.InForce, list[Suspension]]:
+    """Return what is in force, and the suspensions that are. Raises RegistryAbsent, RegistryError."""
+    stored = await registry_store.read_in_force(connection)
+    in_force = await trust.load(connection, pinned)
+    taken = [read_taken(act.encode(), in_force.registry) for act in (() if stored is None else stored.suspensions)]
+    lifted = in_force.registry.lifted
+    return in_force, [one for one in taken if LiftedSuspension(kid=one.kid, suspension=one.sha256) not in lifted]
+
+
+async def _register_installed(connection: Connection, new: Registry, head: LogHead, entries: list[bytes]) -> None:
+    """Register what the new version names for the first time, each under a leaf of its own behind `entries`.
+
+    Raises ChangeInvalid for a rule set that this installation does not bring, and so could not decide by.
+    """
+    brought = {(row.id, row.version, row.sha256): row for row in read_installed().rule_sets}
+    known = {(row.id, row.version) for row in await registry_store.read_rule_sets(connection)}
+    for row in new.rule_sets:
         if (row.id, row.version) not in known:
-            await registry_store.add_rule_set(connection, row, head.next_index + len(entries))
+            if (row.id, row.version, row.sha256) not in brought:
+                raise ChangeInvalid(f"This installation does not bring rule set {row.id}/{row.version}.")
+            written = brought[row.id, row.version, row.sha256]
+            await registry_store.add_rule_set(connection, written, head.next_index + len(entries))
             entries.append(entry.rule_set(id=row.id, version=row.version, sha256=row.sha256))
     registered = await registry_store.read_contracts(connection)
-    for event_type, sha256 in installed.contracts.items():
+    for event_type, sha256 in new.contracts.items():
         if (event_type, sha256) not in registered:
             await registry_store.add_contract(connection, event_type, sha256, head.next_index + len(entries))
             entries.append(entry.contract(type=event_type, sha256=sha256))
-
-
-def _key_entries(old: Registry | None, new: Registry) -> list[bytes]:
-    """Return a leaf for each key that is new, and for each that is revoked now and was not."""
-    before = {} if old is None else {key.kid: key for party in old.participants.values() for key in party.keys}
-    parties: list[Participant] = sorted(new.participants.values(), key=lambda party: party.id)
-    added = [
-        entry.key_added(participant=party.id, kid=key.kid, use=key.use)
-        for party in parties
-        for key in party.keys
-        if key.kid not in before
-    ]
-    revoked = [
-        entry.key_revoked(participant=party.id, kid=key.kid, use=key.use)
-        for party in parties
-        for key in party.keys
-        if key.revoked_at is not None and (key.kid not in before or before[key.kid].revoked_at is None)
-    ]
-    return added + revoked

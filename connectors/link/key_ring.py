@@ -73,6 +73,12 @@ class KeyRing:
             return self._next
         return self._key
 
+    def revoked(self) -> frozenset[str]:
+        """Return the kids of this participant's keys that the registry has revoked."""
+        registry = self._registry()
+        party = None if registry is None else registry.participant(self._participant)
+        return frozenset(key.kid for key in (() if party is None else party.keys) if key.revoked_at is not None)
+
     def may_sign(self) -> bool:
         """Whether the registry has the current key in force."""
         return self._may_use(self.current())

@@ -35,6 +35,7 @@ from contracts.wire.signature import (
 
 RESEND_AFTER = timedelta(hours=12)
 OVERDUE_CHECK_S = 60.0
+TAKE_BACK_EVERY = timedelta(seconds=OVERDUE_CHECK_S)
 SEND_ROWS_MAX = 500
 STOP_TIMEOUT_S = 10.0
 HOLD_CHECK_S = 1.0
@@ -54,9 +55,10 @@ class Publisher:
         metrics: LinkMetrics,
         *,
         may_sign: Callable[[], bool] = lambda: True,
+        revoked: Callable[[], frozenset[str]] = frozenset,
         clock: Clock = utc_now,
     ) -> None:
-        """`key` is a key, or what gives the key to sign with now.
+        """`key` is a key, or what gives the key to sign with now; `revoked` gives the kids that must not any more.
 
         `may_sign` is false while the registry does not know the key, since what it signed would be refused, and while
         this spool may be an old copy: then nothing is signed and nothing is sent.
@@ -68,6 +70,8 @@ class Publisher:
         self._topic = broker.physical(f"from.{author.participant}")
         self._metrics = metrics
         self._may_sign = may_sign
+        self._revoked = revoked
+        self._taken_back_at = clock() - TAKE_BACK_EVERY
         self._clock = clock
         self._producer: AIOKafkaProducer | None = None
 
@@ -145,6 +149,7 @@ class Publisher:
             if not self._may_sign():
                 await asyncio.sleep(HOLD_CHECK_S)
                 continue
+            await self.take_back_revoked()
             # One batch of each in turn: neither what is fresh nor what a long outage has left waits for the other.
             sent, again = await self.send_signed(), await self.resend_overdue()
             if sent or again:
@@ -154,6 +159,21 @@ class Publisher:
                     await self._spool.signed.wait()
             except TimeoutError:
                 continue
+
+    async def take_back_revoked(self) -> int:
+        """Let be signed anew what a key signed that is revoked now, unless the hub has accepted it; return how many.
+
+        The hub refuses such a message whenever it comes, and takes the same one under another key. That is looked for
+        every minute, since a refusal may come long after the revocation.
+        """
+        revoked, now = self._revoked(), self._clock()
+        if not revoked or now - self._taken_back_at < TAKE_BACK_EVERY:
+            return 0
+        self._taken_back_at = now
+        taken_back = await self._spool.take_back(revoked)
+        if taken_back:
+            _log.warning("signing anew what a revoked key signed", rows=taken_back)
+        return taken_back
 
     async def send_signed(self) -> int:
         """Send the oldest signed messages and note them as sent; return how many. Waits while the broker is away."""

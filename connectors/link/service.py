@@ -306,6 +306,7 @@ def link_tasks(link: Link, subscriber: Subscriber) -> dict[str, Task]:
         link.broker,
         link.metrics,
         may_sign=lambda: link.lineage.settled and may_sign(link),
+        revoked=link.keys.revoked,
         clock=link.clock,
     )
     return {

@@ -139,6 +139,13 @@ class Spool:
         await self._run(lambda: self._file.store_signatures(rows, chain))
         self.signed.set()
 
+    async def take_back(self, kids: frozenset[str]) -> int:
+        """Let be signed anew what these keys signed and the hub has not accepted; return how many."""
+        taken_back = await self._run(lambda: self._file.take_back(kids))
+        if taken_back:
+            self.arrived.set()
+        return taken_back
+
     async def unsent(self, limit: int) -> list[Signed]:
         """Return the oldest signed messages that no broker has taken yet."""
         return await self._run(lambda: self._file.unsent(limit))

@@ -4,11 +4,13 @@ State of a row and who moves it on:
     waiting   stored, unsigned             publisher: signs
     signed    its signature is stored      publisher: sends
     sent      the broker has it            subscriber: a receipt settles it; publisher: sends it again after 12 h
+              publisher: back to waiting if its key was revoked; so is what is refused for that
     accepted  the hub's receipt is here    maintenance: erases value and signature after a while
     refused   the hub refused it           as accepted; an accepting receipt may still come (an operator's resend)
 """
 
 import fcntl
+import json
 import os
 import re
 import secrets
@@ -38,6 +40,7 @@ from connectors.link.fact import (
 from connectors.link.fault import ClaimTaken, LinkFault, SpoolFull, SpoolLocked, SpoolUnusable
 from connectors.link.message import compose, content_digest, event_id_of
 from contracts.errors import Refusal
+from contracts.wire import base64url
 
 FORMAT = "tkahub-spool/1"
 NONCE_BYTES = 16
@@ -99,6 +102,15 @@ def lock_spool(path: Path) -> IO[str]:
             "Another connector process works on this spool. Stop it, or give this one a SPOOL_DIR of its own."
         ) from None
     return handle
+
+
+# What has a signature and no receipt that accepts it: the part up to the first dot says whose the signature is.
+FIND_HEADS = """
+    SELECT DISTINCT substr(jws, 1, instr(jws, '.')) FROM fact
+    WHERE jws IS NOT NULL AND (state IN ('signed', 'sent') OR (state = 'refused' AND code = 'key_revoked'))"""
+TAKE_BACK = """
+    UPDATE fact SET state = 'waiting', jws = NULL, jws_proof = NULL, code = NULL, settled_at = NULL
+    WHERE (state IN ('signed', 'sent') OR (state = 'refused' AND code = 'key_revoked')) AND substr(jws, 1, ?) = ?"""
 
 
 class SpoolFile:
@@ -273,6 +285,13 @@ class SpoolFile:
             )
             if chain is not None:
                 self._write_note("link/chain", chain, self._clock())
+
+    def take_back(self, kids: frozenset[str]) -> int:
+        """Make unsigned again what these keys signed and no receipt accepts: sent or not, or refused for the key."""
+        heads = self._db.execute(FIND_HEADS)
+        wanted = [head for (head,) in heads if _read_kid(head) in kids]
+        with self._transaction() as db:
+            return sum(db.execute(TAKE_BACK, (len(head), head)).rowcount for head in wanted)
 
     def unsent(self, limit: int) -> list[Signed]:
         """Return the oldest signed messages that no broker has taken yet."""
@@ -496,3 +515,9 @@ class SpoolFile:
             "SELECT coalesce(sum(length(value) + ?), 0) FROM fact WHERE value IS NOT NULL", (BESIDE_VALUE_BYTES,)
         )
         return int(total.fetchone()[0])
+
+
+def _read_kid(head: str) -> str | None:
+    """Return whose signature a jws is, by its protected header."""
+    raw = base64url.decode(head.rstrip(".").encode("ascii", "replace"))
+    return None if raw is None else str(json.loads(raw).get("kid"))

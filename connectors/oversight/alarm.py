@@ -59,8 +59,8 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
             "The registry's versions do not follow each other.", "Versi registri tidak berurutan."
         ),
         Cause.KEY_CHANGE_UNFOUNDED: Words(
-            "The log adds or revokes a key that the signed registry does not.",
-            "Log menambah atau mencabut kunci yang tidak ada dalam registri bertanda tangan.",
+            "The log adds, revokes or suspends a key, or names a root document, and nobody signed for that.",
+            "Log mengubah kunci atau menyebut dokumen akar tanpa tanda tangan yang mendasarinya.",
         ),
         Cause.RULE_SET_CHANGED: Words(
             "A rule set came into the log that is not among those installed here.",

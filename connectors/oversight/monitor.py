@@ -166,6 +166,7 @@ class EntryReader:
         self._monitor = monitor
         self._state = monitor.state
         self._keys = self._state.keys()
+        self._suspended = self._state.suspended()
         self._seen_at = monitor.now.timestamp()
 
     def read(self, index: int, entries: list[bytes], leaves: list[bytes]) -> None:
@@ -191,8 +192,8 @@ class EntryReader:
                 self._take_recommendation(place, said)
             case "registry":
                 self._take_registry(place, said)
-            case "key_added" | "key_revoked":
-                self._take_key(place, said["kid"], entry, added=said["kind"] == "key_added")
+            case "key_added" | "key_revoked" | "key_suspended" | "suspension_lifted" | "root":
+                self._take_key(place, said, entry)
             case "rule_set":
                 self._take_rule_set(place, said)
             case "contract":
@@ -209,6 +210,9 @@ class EntryReader:
         if self._keys.get(kid, 0) is not None:
             how = f"revoked at {self._keys[kid]}" if kid in self._keys else "never added"
             detail = f"key {kid} of {source} was {how}"
+            self._monitor.alarm(Cause.MESSAGE_KEY_NOT_IN_FORCE, f"entry {place}", detail, entry=said)
+        elif kid in self._suspended:
+            detail = f"key {kid} of {source} was suspended at {self._suspended[kid]}"
             self._monitor.alarm(Cause.MESSAGE_KEY_NOT_IN_FORCE, f"entry {place}", detail, entry=said)
         before = self._state.keep_message(sha256(f"{source} {said['id']}".encode()).digest()[:16], place)
         if before is not None:
@@ -232,12 +236,17 @@ class EntryReader:
             self._monitor.alarm(Cause.REGISTRY_VERSION_SKIPPED, f"entry {place}", detail, entry=said)
         self._state.keep_registry(version, place, said["sha256"], self._seen_at)
 
-    def _take_key(self, place: int, kid: str, entry: bytes, *, added: bool) -> None:
-        if added:
+    def _take_key(self, place: int, said: dict[str, Any], entry: bytes) -> None:
+        kind, kid = said["kind"], said.get("kid", "")
+        if kind == "key_added":
             self._keys.setdefault(kid, None)
-        elif self._keys.get(kid) is None:
+        elif kind == "key_revoked" and self._keys.get(kid) is None:
             self._keys[kid] = place
-        self._state.keep_key(kid, place, entry, added=added)
+        elif kind == "key_suspended":
+            self._suspended.setdefault(kid, place)
+        elif kind == "suspension_lifted":
+            self._suspended.pop(kid, None)
+        self._state.keep_key(kind, kid, place, entry)
 
     def _take_rule_set(self, place: int, said: dict[str, Any]) -> None:
         if said["sha256"] not in self._monitor.rule_sets:

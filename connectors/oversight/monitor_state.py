@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS revisions (
 CREATE TABLE IF NOT EXISTS registries (
     version INTEGER PRIMARY KEY, idx INTEGER NOT NULL, sha256 TEXT NOT NULL, document TEXT, seen_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS keys (kid TEXT PRIMARY KEY, added INTEGER NOT NULL, revoked INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS suspended (kid TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS key_entries (idx INTEGER PRIMARY KEY, entry BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS waiting (idx INTEGER PRIMARY KEY, name TEXT NOT NULL, seen_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS payments (
@@ -140,12 +141,21 @@ class MonitorState:
         """Return every key that the log added, with where it was revoked."""
         return dict(self._rows("SELECT kid, revoked FROM keys"))
 
-    def keep_key(self, kid: str, index: int, entry: bytes, *, added: bool) -> None:
-        """Keep that a key was added or revoked; of each the first counts."""
-        if added:
-            self._run("INSERT INTO keys VALUES (?, ?, NULL) ON CONFLICT DO NOTHING", kid, index)
-        else:
-            self._run("UPDATE keys SET revoked = ? WHERE kid = ? AND revoked IS NULL", index, kid)
+    def suspended(self) -> dict[str, int]:
+        """Return every key that is suspended now, with where that stands."""
+        return dict(self._rows("SELECT kid, since FROM suspended"))
+
+    def keep_key(self, kind: str, kid: str, index: int, entry: bytes) -> None:
+        """Keep an entry that changes what a key is good for, or a root document's; of each kind the first counts."""
+        match kind:
+            case "key_added":
+                self._run("INSERT INTO keys VALUES (?, ?, NULL) ON CONFLICT DO NOTHING", kid, index)
+            case "key_revoked":
+                self._run("UPDATE keys SET revoked = ? WHERE kid = ? AND revoked IS NULL", index, kid)
+            case "key_suspended":
+                self._run("INSERT INTO suspended VALUES (?, ?) ON CONFLICT DO NOTHING", kid, index)
+            case "suspension_lifted":
+                self._run("DELETE FROM suspended WHERE kid = ?", kid)
         self._run("INSERT INTO key_entries VALUES (?, ?)", index, entry)
 
     def key_entries(self, version: int) -> set[bytes]:

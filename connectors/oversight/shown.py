@@ -5,6 +5,7 @@ body fetches that folder as it fetches any file, and no pack is believed: each i
 """
 
 import json
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from connectors.oversight.alarm import Cause
 from connectors.oversight.monitor import Monitor
 from connectors.oversight.verify_command import describe
 from contracts.audit.finding import Doubt
-from contracts.audit.history import count_persons, digest_document, expect_key_entries
+from contracts.audit.history import digest_document, doubt_registry, expect_entries, find_first_root
 from contracts.audit.pack import PACK_BYTES_MAX, Pack, PackMalformed, read_pack
 from contracts.audit.replay import read_statement
 from contracts.audit.verify import verify_pack
@@ -25,7 +26,9 @@ from contracts.log.note import read_note
 from contracts.merkle import leaf_hash
 from contracts.registry import Registry
 from contracts.rules.case import BILLED, BOOKED, RECEIVED, keys_of
+from contracts.suspension import read_taken
 from contracts.wire.envelope import Envelope, read_envelope
+from contracts.wire.key import PublicKey
 
 COUNT_FORMAT: Final = "tkahub-count/1"
 GAPS_NAMED_MAX: Final = 20
@@ -140,34 +143,49 @@ class Shown:
 
     def _take_registries(self, pack: Pack) -> None:
         """Take the documents whose digests the log names, and hold key changes and signatures against them."""
-        for shown in pack.registries:
+        ordered = sorted(pack.registries, key=lambda shown: shown.index)
+        root = find_first_root([shown.document for shown in ordered], self._monitor.trust.root)
+        for shown in ordered:
             version = self._state.keep_document(shown.index, digest_document(shown.document), shown.document)
             if version is not None:
-                self._check_registry(version, shown.document)
+                # What the log says of keys belongs to the version before until the next: now that is all there.
+                before = self._state.document(version - 1)
+                if before is not None:
+                    self._check_registry(version - 1, before, root)
+                self._check_registry(version, shown.document, root)
 
-    def _check_registry(self, version: int, document: str) -> None:
+    def _check_registry(self, version: int, document: str, root: PublicKey) -> None:
         subject = f"registry version {version}"
-        persons, persons_min = count_persons(document), self._monitor.trust.persons_min
-        if persons < persons_min:
-            detail = f"{persons} signed, {persons_min} must"
-            self._monitor.alarm(Doubt.REGISTRY_TOO_FEW_PERSONS, subject, detail, document=document)
         before = self._state.document(version - 1)
         if before is None and version > 1:
             return
         try:
-            root = self._monitor.trust.root
             new = Registry.read(document.encode(), root)
             old = None if before is None else Registry.read(before.encode(), root)
         except RegistryError as error:
-            self._monitor.alarm(Doubt.REGISTRY_INVALID, subject, str(error), document=document)
+            self._monitor.alarm(doubt_registry(error), subject, str(error), document=document)
             return
-        differing = self._state.key_entries(version) ^ set(expect_key_entries(old, new))
+        persons, persons_min = len(new.signers), self._monitor.trust.persons_min
+        if persons < persons_min:
+            detail = f"{persons} signed, {persons_min} must"
+            self._monitor.alarm(Doubt.REGISTRY_TOO_FEW_PERSONS, subject, detail, document=document)
+        differing = set(filter(partial(_is_unfounded, new), self._state.key_entries(version)))
+        differing ^= set(expect_entries(old, new))
         if differing:
             entries = sorted(entry.decode() for entry in differing)
             self._monitor.alarm(Cause.KEY_CHANGE_UNFOUNDED, subject, f"{len(entries)} entries differ", entries=entries)
 
+    def _watch_keys(self) -> None:
+        """Check what the log says of keys since the newest version that was shown: that takes no version of its own."""
+        document = self._state.newest_document()
+        registry = self._newest_registry()
+        if document is not None and registry is not None and self._state.document(registry.version) == document:
+            root = find_first_root([document], self._monitor.trust.root)
+            self._check_registry(registry.version, document, root)
+
     def watch_deadlines(self, within_s: int) -> None:
         """Alarm on recommendations, messages and registry versions that nobody has shown in time."""
+        self._watch_keys()
         before = self._monitor.now.timestamp() - within_s
         for index, name in self._state.overdue(before):
             self._monitor.alarm(Cause.RECOMMENDATION_NOT_SHOWN, name, f"entry {index}", index=index)
@@ -243,6 +261,17 @@ class Shown:
                     Cause.COUNT_DIFFERS, f"{source} below {size}", f"it counted {accepted}, the log holds {held}",
                     said=said, held=held,
                 )  # fmt: skip
+
+
+def _is_unfounded(registry: Registry, written: bytes) -> bool:
+    """Whether an entry of a key is not a suspension that somebody signed who may; those need no registry version."""
+    said = json.loads(written)
+    if said["kind"] != "key_suspended":
+        return True
+    try:
+        return read_taken(said["act"].encode(), registry).kid != str(said["kid"])
+    except RegistryError:
+        return True
 
 
 def _list_gaps(gaps: list[tuple[int, int]]) -> list[int]:

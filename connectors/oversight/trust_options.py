@@ -13,6 +13,7 @@ from contracts.errors import Refusal
 from contracts.log.checkpoint import Policy
 from contracts.log.fault import Unproven
 from contracts.log.note import VerifierKey
+from contracts.root import PERSONS_MIN
 from contracts.wire.key import PublicKey
 
 
@@ -33,7 +34,10 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         "a log that rests is not cosigned again)",
     )
     parser.add_argument(
-        "--persons", type=int, default=1, help="how many persons must have signed the registry (default: %(default)s)"
+        "--persons",
+        type=int,
+        default=PERSONS_MIN,
+        help="how many persons must have signed the registry (default: %(default)s)",
     )
     parser.add_argument(
         "--registry-version", type=int, default=0, help="the newest registry version that you know of, if any"

@@ -24,6 +24,7 @@ class Doubt(StrEnum):
     MESSAGE_REFUSED = "message_refused"
     KEY_NOT_YET_ADDED = "key_not_yet_added"
     KEY_REVOKED = "key_revoked"
+    KEY_SUSPENDED = "key_suspended"
     REGISTRY_INVALID = "registry_invalid"
     REGISTRY_HISTORY_INCOMPLETE = "registry_history_incomplete"
     REGISTRY_TOO_FEW_PERSONS = "registry_too_few_persons"
@@ -112,9 +113,13 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
             "The key had been revoked before the message got its place in the log; its date does not matter.",
             "Kunci sudah dicabut sebelum pesan tercatat dalam log; tanggal pesan tidak berpengaruh.",
         ),
+        Doubt.KEY_SUSPENDED: Words(
+            "The key was suspended when the message got its place in the log.",
+            "Kunci sedang ditangguhkan ketika pesan tercatat dalam log.",
+        ),
         Doubt.REGISTRY_INVALID: Words(
-            "A registry document is not signed by the root, or may not follow the one before it.",
-            "Dokumen registri tidak ditandatangani akar, atau tidak boleh mengikuti yang sebelumnya.",
+            "A registry document is not signed by persons whom the root names, or may not follow the one before it.",
+            "Dokumen registri tidak ditandatangani pejabat dalam dokumen akar, atau tidak sah setelah yang sebelumnya.",
         ),
         Doubt.REGISTRY_HISTORY_INCOMPLETE: Words(
             "A version of the registry is missing from the pack.", "Satu versi registri tidak ada dalam paket."

@@ -15,7 +15,7 @@ from typing import Any
 from contracts.admission import FROM_PREFIX, Admitted, admit
 from contracts.audit.entries import EntryMalformed, read_entry
 from contracts.audit.finding import Beyond, Doubt, Findings, Proven
-from contracts.audit.history import History, digest_document, read_history
+from contracts.audit.history import History, digest_document, leads_to_root, read_history
 from contracts.audit.pack import Message, Pack, PackMalformed, Recommended, read_pack
 from contracts.audit.replay import Material, Statement, read_statement, replay
 from contracts.errors import Code, Refusal
@@ -23,6 +23,7 @@ from contracts.log import entry
 from contracts.log.checkpoint import CLOCK_SKEW_S, Checkpoint, Opened, Policy, open_checkpoint
 from contracts.log.fault import Fault, Unproven
 from contracts.log.proof import check_proof
+from contracts.root import PERSONS_MIN
 from contracts.rules.case import AMENDED, APPROVED, BILLED, BOOKED, RECEIVED, Fact, facts_of, keys_of
 from contracts.rules.rulebook import RuleSet, RuleSetError
 from contracts.wire import base64url
@@ -52,7 +53,7 @@ class Trust:
     now: datetime
     cosignature_age_s_max: int | None = None
     registry_version_min: int = 0
-    persons_min: int = 1
+    persons_min: int = PERSONS_MIN
     contracts: Mapping[str, str] | None = None
 
 
@@ -106,7 +107,8 @@ class _Check:
 
     def _check_checkpoint(self) -> Opened | None:
         pack, trust = self.pack, self.trust
-        if pack.root_kid != trust.root.kid:
+        documents = (shown.document for shown in pack.registries)
+        if pack.root_kid != trust.root.kid and not leads_to_root(documents, trust.root, pack.root_kid):
             self.findings.doubt(Doubt.ROOT_DIFFERS, pack.root_kid)
         if pack.origin != trust.policy.origin:
             self.findings.doubt(Fault.ORIGIN_WRONG, pack.origin, f"expected {trust.policy.origin}")

@@ -121,6 +121,21 @@ def key_revoked(*, participant: str, kid: str, use: str) -> bytes:
     return _entry("key_revoked", participant=participant, kid=kid, use=use)
 
 
+def root(*, version: int, sha256: str) -> bytes:
+    """Write the entry of a root document that a registry brought: `sha256` is the hex digest of its signed payload."""
+    return _entry("root", version=version, sha256=sha256)
+
+
+def key_suspended(*, participant: str, kid: str, use: str, act: str) -> bytes:
+    """Write the entry from which on a key must not sign for now: `act` is what one person signed, whole."""
+    return _entry("key_suspended", participant=participant, kid=kid, use=use, act=act)
+
+
+def suspension_lifted(*, participant: str, kid: str, suspension: str) -> bytes:
+    """Write the entry from which on a key may sign again: `suspension` is the digest of what is lifted, in hex."""
+    return _entry("suspension_lifted", participant=participant, kid=kid, suspension=suspension)
+
+
 def rule_set(*, id: str, version: int, sha256: str) -> bytes:  # noqa: A002
     """Write the entry of a rule set that came into force: `sha256` is the hex digest of its file."""
     return _entry("rule_set", id=id, version=version, sha256=sha256)

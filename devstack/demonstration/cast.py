@@ -22,6 +22,7 @@ from devstack.demonstration.keys import (
     write_secret,
     write_verifier_key,
 )
+from devstack.demonstration.persons import PERSONS, write_roots
 from devstack.kafka import ADMINISTRATION_NAME
 from devstack.ports import LOCALHOST, find_free_ports
 from devstack.roles import OWNER, create_logins
@@ -160,6 +161,7 @@ class Cast:
     api_keys: dict[str, SigningKey]
     branch_key: SigningKey
     stranger_key: SigningKey
+    person_keys: dict[str, SigningKey]
     log_key: SigningKey
     witness_key: SigningKey
     snap_keys: dict[str, tuple[Path, Path]] = field(default_factory=dict)
@@ -192,6 +194,9 @@ def call_cast(services: Services, folder: Path, seed: int, applications: int) ->
         api_keys={name: make_key(keys, f"{name}.api", "Ed25519") for name in (*AGENCIES, "kpk")},
         branch_key=make_key(keys, "bri.branch", "Ed25519"),
         stranger_key=make_key(keys, "stranger", "Ed25519"),
+        person_keys={
+            name: make_key(keys, f"person.{name}", alg) for name, alg in zip(PERSONS, ("Ed25519", "ES256"), strict=True)
+        },
         log_key=make_key(keys, "log", "Ed25519"),
         witness_key=make_key(keys, "witness", "Ed25519"),
         snap_keys={bank: make_rsa_key(keys, f"{bank}.snap") for bank in BANK_CODES},
@@ -201,6 +206,7 @@ def call_cast(services: Services, folder: Path, seed: int, applications: int) ->
     for name in (*(f"{bank}.{use}.secret" for bank in BANK_CODES for use in ("snap", "status")), *TOKENS):
         write_secret(keys / name)
     (folder / "root.jwk.json").write_text(json.dumps(cast.root.jwk))
+    (folder / "roots.json").write_text(write_roots(ENVIRONMENT, cast.root, cast.person_keys, cast.start))
     for name, text in _write_verifier_keys(cast).items():
         (folder / f"{name}.vkey").write_text(f"{text}\n")
     (folder / "registry.json").write_text(json.dumps(_write_registry(cast), indent=1))
@@ -442,6 +448,8 @@ def write_environment(cast: Cast) -> str:
         "TRUST_ROOT_FILE": str(cast.folder / "root.jwk.json"),
         "HUB_KEY_FILE": str(cast.message_keys["hub"].file),
         "ROOT_KEY_FILE": str(cast.root.file),
+        "ROOTS_FILE": str(cast.folder / "roots.json"),
+        **{f"{name.upper()}_KEY_FILE": str(key.file) for name, key in cast.person_keys.items()},
         "REGISTER_URL": cast.services.register_url,
         "VISA_SYSTEM_URL": cast.url("immigration-system"),
     }

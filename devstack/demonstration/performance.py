@@ -90,11 +90,8 @@ class Performance:
         await self._wait("the banks' noon is over", lambda: self._have_played("noon", *BANKS))
 
     async def _register_branch(self) -> None:
-        await self._stage.run_hub(
-            *("participants", "add", str(self._stage.cast.folder / "branch.json")),
-            *("--root-key", str(self._stage.cast.root.file)),
-        )
-        self._say("hub participants add: bri's second key is in the registry now")
+        await self._stage.change_registry("branch.json")
+        self._say("hub registry propose, two persons' signatures, apply: bri's second key is in the registry now")
 
     async def _send_refusable(self) -> None:
         await self._hand.send_refusable(self._day)

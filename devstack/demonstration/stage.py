@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from devstack.demonstration.cast import AGENCIES, Cast, hub_environment, process_commands
+from devstack.demonstration.persons import sign_proposal
 from devstack.processes import Child, Children, StackError
 from devstack.roles import name_role
 
@@ -84,6 +85,13 @@ class Stage:
         command = self._commands["hub-api"][0][:3]
         environment = hub_environment(self.cast, role=name_role(arguments))
         return await self._run("hub", [*command, *arguments], environment, line)
+
+    async def change_registry(self, name: str, *options: str) -> None:
+        """Let the hub propose what a file of the cast asks for, both persons sign it, and the hub put it in force."""
+        proposal = self.cast.folder / f"{name}.proposal"
+        await self.run_hub("registry", "propose", str(self.cast.folder / name), "--out", str(proposal), *options)
+        sign_proposal(proposal, self.cast.person_keys.values())
+        await self.run_hub("registry", "apply", str(proposal))
 
     async def run_bank(self, bank: str, *arguments: str) -> str:
         """Run a command of a bank's connector, as `run_hub` does."""

@@ -12,18 +12,16 @@ from contracts.registry import KeyEntry, Registry
 from contracts.wire.key import PrivateKey
 from hub import registration, trust
 from hub.clock import utc_now
-from hub.commands.terminal import AsJson, database, print_json, print_line, print_table, wait_for, working
-from hub.registration import Applied, Edit
+from hub.commands import proposals
+from hub.commands.terminal import AsJson, database, print_json, print_line, print_table, wait_for
 from hub.settings import Settings, SettingsInvalid, read_settings
 from hub.trust import RegistryInForce
 
 PRIVATE_MODE = 0o600
 PUBLIC_SUFFIX = ".pub.json"
 
-participants_app = typer.Typer(no_args_is_help=True, help="Show and change the signed registry.")
+participants_app = typer.Typer(no_args_is_help=True, help="Show the registry, and propose changes of participants.")
 keys_app = typer.Typer(no_args_is_help=True, help="Make keys.")
-
-RootKey = Annotated[Path, typer.Option("--root-key", help="The offline root key: PKCS#8 PEM, mode 0600.")]
 
 
 @participants_app.command("list", epilog="Example: hub participants list --json")
@@ -41,17 +39,20 @@ def list_participants(as_json: AsJson = False) -> None:
             "name": party.name,
             "publishes": len(party.publishes),
             "subscribes": len(party.subscribes),
-            "keys": ", ".join(_describe_key(key) for key in party.keys),
+            "keys": ", ".join(describe_key(key, registry.suspended) for key in party.keys),
         }
         for party in registry.participants.values()
     ]
     print_table(rows, ("id", "kind", "name", "publishes", "subscribes", "keys"), "No participants.")
 
 
-def _describe_key(key: KeyEntry) -> str:
+def describe_key(key: KeyEntry, suspended: frozenset[str]) -> str:
+    """Return a key's id, use and algorithm, and whether it counts now."""
     now = utc_now()
     if key.revoked_at is not None:
         state = "revoked"
+    elif key.kid in suspended:
+        state = "suspended"
     elif now >= key.exp:
         state = "expired"
     else:
@@ -65,52 +66,29 @@ async def _read_registry(settings: Settings) -> Registry:
         return await RegistryInForce(root).refresh(connection)
 
 
-@participants_app.command("add", epilog="Example: hub participants add bank.json --root-key root.pem")
+@participants_app.command("add", epilog="Example: hub participants add bank.json --out proposal.json")
 def add_participants(
     file: Annotated[Path, typer.Argument(help="A participant, a list of them, or {settings, participants} (JSON).")],
-    root_key: RootKey,
+    out: proposals.Out,
+    roots: proposals.Roots = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign and put in force the next registry version, with the participants of FILE added or replaced.
+    """Propose the next registry version, with the participants of FILE added or replaced: `hub registry propose FILE`.
 
     A replaced participant must keep all its keys. Of a key only its jwk must be given, and its use if that is not
     `message`. Topics of new participants are added with one partition each unless the file's settings say otherwise.
     """
-    try:
-        given = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        raise SettingsInvalid(f"{file} cannot be read as JSON.") from None
-    _apply(registration.add_participants(given, utc_now()), root_key, as_json)
+    proposals.propose([proposals.read_edit(file)], roots, out, as_json)
 
 
-@participants_app.command("revoke-key", epilog="Example: hub participants revoke-key KID --root-key root.pem")
+@participants_app.command("revoke-key", epilog="Example: hub participants revoke-key KID --out proposal.json")
 def revoke_key(
     kid: Annotated[str, typer.Argument(help="The key's id, its RFC 7638 thumbprint.")],
-    root_key: RootKey,
+    out: proposals.Out,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke a key from now on: no message that it signs is accepted once this is in force."""
-    _apply(registration.revoke_key(kid, utc_now()), root_key, as_json)
-
-
-def _apply(edit: Edit, root_key: Path, as_json: bool) -> None:
-    settings = read_settings()
-    root = trust.read_private_key(root_key, "--root-key")
-    with working("Putting the registry in force"):
-        applied = wait_for(_apply_edit(settings, edit, root))
-    version = applied.registry.version
-    if as_json:
-        print_json({"version": version, "log_index": applied.log_index, "leaves": applied.leaves})
-    else:
-        print_line(
-            f"Registry version {version} is in force, from log index {applied.log_index} on ({applied.leaves} leaves)."
-        )
-
-
-async def _apply_edit(settings: Settings, edit: Edit, root: PrivateKey) -> Applied:
-    pinned = trust.read_root(settings.trust_root_file)
-    async with database(settings) as opened:
-        return await registration.apply(opened, edit, root, pinned, utc_now())
+    """Propose to revoke a key: `hub registry propose --revoke KID`. To stop it at once: `hub registry suspend`."""
+    proposals.propose([registration.revoke_key(kid, utc_now())], None, out, as_json)
 
 
 @keys_app.command("new", epilog="Example: hub keys new --alg ES256 --out bank.pem")

@@ -32,6 +32,7 @@ READ_REGISTRIES = "SELECT log_index, document FROM registry ORDER BY version"
 READ_RULE_SETS = "SELECT log_index, document FROM rule_sets ORDER BY log_index"
 READ_CONTRACTS = "SELECT log_index FROM contracts WHERE type = ANY($1::text[])"
 COUNT_DOCUMENTS = "SELECT (SELECT count(*) FROM rule_sets) + (SELECT count(*) FROM contracts)"
+READ_SUSPENSIONS = "SELECT log_index FROM suspensions ORDER BY log_index"
 READ_ENTRIES = "SELECT log_index, entry FROM leaves WHERE log_index = ANY($1::bigint[])"
 # A payment's id stands in the value of every recommendation that rests on it, word for word.
 READ_RESTING = """
@@ -98,6 +99,11 @@ async def find_entries(connection: Connection, start: int, wanted: Collection[by
     documents = await connection.fetchval(COUNT_DOCUMENTS)
     behind = await tiles.read_entries(connection, start, 1 + documents + len(wanted))
     return [index for index, entry in enumerate(behind, start) if entry in wanted]
+
+
+async def read_suspensions(connection: Connection) -> list[int]:
+    """Return where every suspension of a key stands in the log."""
+    return [row[0] for row in await connection.fetch(READ_SUSPENSIONS)]
 
 
 async def read_entries(connection: Connection, indices: Collection[int]) -> dict[int, bytes]:

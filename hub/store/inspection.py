@@ -15,9 +15,11 @@ READ_CONTRACTS = "SELECT log_index, type, sha256 FROM contracts ORDER BY log_ind
 READ_FINDINGS = """
     SELECT name, salt, lead, opened_at, opened_index, closed_at, closed_index FROM findings ORDER BY number"""
 READ_REGISTRIES = "SELECT log_index, version, document FROM registry ORDER BY log_index"
+READ_SUSPENSIONS = "SELECT log_index, act, sha256 FROM suspensions ORDER BY log_index"
 READ_REGISTRY_IN_FORCE = "SELECT document FROM registry ORDER BY version DESC LIMIT 1"
 READ_VERSIONS = """
-    SELECT registry_version AS noted, (SELECT COALESCE(max(version), 0) FROM registry) AS newest
+    SELECT registry_version AS noted, (SELECT COALESCE(max(version), 0) FROM registry) AS newest,
+        suspensions AS suspensions_noted, (SELECT count(*) FROM suspensions) AS suspensions
     FROM log WHERE id = 1"""
 READ_OTHER_LEAVES = """
     SELECT log_index, entry FROM leaves l

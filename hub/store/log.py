@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from hub.routes import Stream
 from hub.seal import OutboxRow
 from hub.store.database import Connection
+from hub.store.registry import Stand
 
-# The version is checked under the lock, so that no message gets an index on the wrong side of a revocation.
+# What holds of keys is checked under the lock, so that no message gets an index on the wrong side of a revocation.
 RESERVE = """
-    UPDATE log SET next_index = next_index + $1 WHERE id = 1 AND registry_version = $2 RETURNING next_index - $1"""
+    UPDATE log SET next_index = next_index + $1 WHERE id = 1 AND registry_version = $2 AND suspensions = $3
+    RETURNING next_index - $1"""
 RESERVE_PLACES = """
     INSERT INTO streams AS s (topic, partition, next_seq)
     SELECT topic, partition, 1 + count FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u (topic, partition, count)
@@ -20,12 +22,12 @@ class RegistryChanged(Exception):
     """The registry is not the one by which this batch was admitted: it must be judged again."""
 
 
-async def reserve(connection: Connection, leaves: int, registry_version: int) -> int:
+async def reserve(connection: Connection, leaves: int, stand: Stand) -> int:
     """Lock the log for the rest of the transaction, and return the first of `leaves` log indices.
 
-    Raises RegistryChanged if another registry version than `registry_version` is in force.
+    Raises RegistryChanged if another registry or suspension than those of `stand` is in force.
     """
-    base = await connection.fetchval(RESERVE, leaves, registry_version)
+    base = await connection.fetchval(RESERVE, leaves, *stand)
     if base is None:
         raise RegistryChanged
     return int(base)

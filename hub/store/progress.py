@@ -40,7 +40,7 @@ class Rulebooks:
 
     async def read(self, connection: Connection) -> Rulebook:
         """Return the rulebook of the registry in force."""
-        version = await registry.read_version(connection)
+        version = (await registry.read_stand(connection)).version
         if version != self._version:
             kept = await registry.read_rule_sets(connection)
             self._rulebook = Rulebook(RuleSet.read(one.document.encode()) for one in kept)

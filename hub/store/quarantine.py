@@ -29,7 +29,7 @@ DROP_DEFERRED = """
     DELETE FROM deferred d USING unnest($1::text[], $2::int[], $3::bigint[]) AS u (topic_id, partition, "offset")
     WHERE d.topic_id = u.topic_id AND d.partition = u.partition AND d."offset" = u."offset\""""
 KEEP_DEFERRED = """
-    UPDATE deferred d SET registry_version = $4
+    UPDATE deferred d SET registry_version = $4, due_at = CASE WHEN due_at <= $5 THEN $6 ELSE due_at END
     FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u (topic_id, partition, "offset")
     WHERE d.topic_id = u.topic_id AND d.partition = u.partition AND d."offset" = u."offset\""""
 LOCK_PARKED = """
@@ -148,10 +148,12 @@ async def drop_deferred(connection: Connection, waiting: Sequence[Waiting]) -> N
         await connection.execute(DROP_DEFERRED, *_places(waiting))
 
 
-async def keep_deferred(connection: Connection, waiting: Sequence[Waiting], registry_version: int) -> None:
-    """Note that this registry does not know what these records name either."""
+async def keep_deferred(
+    connection: Connection, waiting: Sequence[Waiting], registry_version: int, now: datetime, again_at: datetime
+) -> None:
+    """Note that these records wait on by this registry; those that were due are looked at again at `again_at`."""
     if waiting:
-        await connection.execute(KEEP_DEFERRED, *_places(waiting), registry_version)
+        await connection.execute(KEEP_DEFERRED, *_places(waiting), registry_version, now, again_at)
 
 
 async def lock_parked(connection: Connection, parked_id: int) -> tuple[str, Record, bool] | None:

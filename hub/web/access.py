@@ -60,8 +60,8 @@ def _find_key(registry: Registry, header: dict[str, Any], now: datetime) -> tupl
     participant, entry = found
     if entry.use != "api":
         raise unauthenticated("key-use", "This key is not registered for use with the API.")
-    if entry.revoked_at is not None or not entry.nbf <= now < entry.exp:
-        raise unauthenticated("key-not-in-force", "This key is revoked, expired or not valid yet.")
+    if entry.revoked_at is not None or entry.kid in registry.suspended or not entry.nbf <= now < entry.exp:
+        raise unauthenticated("key-not-in-force", "This key is revoked, suspended, expired or not valid yet.")
     if header["alg"] != entry.alg:
         raise unauthenticated("assertion-alg", "The alg is not the one that the registry binds to this key.")
     return participant, entry.public

@@ -13,13 +13,13 @@ from contracts.wire import base64url
 from hub.clock import utc_now
 from hub.release import prove_rows, write_headers
 from hub.store import outbox
-from hub.store import registry as registry_store
 from hub.store.database import Database
 from hub.store.outbox import OutboxRow
-from hub.trust import RegistryAbsent, RegistryInForce
+from hub.trust import RegistryInForce
 from hub.web import access, sources
 from hub.web.problems import describe, refuse, unauthenticated
 
+JOSE_JSON = "application/jose+json"
 RECORDS_MAX = 256
 RECORDS_DEFAULT = 100
 RECOMMENDATIONS = "recommendations"
@@ -51,14 +51,13 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
     router = APIRouter()
     router.include_router(sources.create_router(database, in_force, api_url))
 
-    @router.get("/api/v1/registry", response_class=Response, responses=describe("application/jose"))
+    @router.get("/api/v1/registry", response_class=Response, responses=describe(JOSE_JSON))
     async def read_registry() -> Response:
         """Give the signed registry in force; whoever reads it checks it against the pinned root."""
         async with database.connection() as connection:
-            current = await registry_store.read_current(connection)
-        if current is None:
-            raise RegistryAbsent
-        return Response(current[1], media_type="application/jose", headers={"Registry-Version": str(current[0])})
+            current = await in_force.refresh_signed(connection)
+        version = str(current.registry.version)
+        return Response(current.signed, media_type=JOSE_JSON, headers={"Registry-Version": version})
 
     @router.get("/api/v1/streams/{topic}/{partition}")
     async def read_stream(

@@ -28,6 +28,7 @@ from hub.store.schema import migrate
 from tests.bench.meter import Meter
 from tests.bench.traffic import Message, Traffic
 from tests.hub.brokers import create_topics
+from tests.hub.registering import register
 
 if TYPE_CHECKING:
     from aiokafka.producer.message_accumulator import BatchBuilder
@@ -170,7 +171,7 @@ async def install(
     described = traffic.describe(hub_key)
     if proofs:
         described["settings"] |= _keep_log(folder, described["settings"]["log_origin"])
-    applied = await registration.apply(database, registration.add_participants(described, now), root, root.public, now)
+    applied = await register(database, registration.add_participants(described, now), root, now)
     await create_topics(Cluster(stack.kafka.bootstrap, prefix), applied.registry.topics)
     producer = AIOKafkaProducer(
         bootstrap_servers=stack.kafka.bootstrap, enable_idempotence=True, max_batch_size=BATCH_BYTES

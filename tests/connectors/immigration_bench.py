@@ -20,11 +20,11 @@ from connectors.link.delivery import Delivered, StreamItem, verify
 from connectors.link.fact import Author
 from connectors.link.spool import Spool
 from connectors.link.trust import Trust
-from contracts.registry import write_registry
 from contracts.wire.signature import VerifiedRoots
 from tests.connectors.parties import IMMIGRATION_SOURCE, Item, World
 from tests.connectors.serving import served
 from tests.connectors.visa_system import VisaSystemPeer
+from tests.contracts.root_world import write_registry
 from tests.contracts.samples import APPLICATION, NUMBER, SAMPLES
 
 AUTHOR = Author("immigration", IMMIGRATION_SOURCE, "demo")

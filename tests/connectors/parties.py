@@ -22,13 +22,14 @@ from contracts.log import entry
 from contracts.log.checkpoint import Checkpoint, sign_checkpoint
 from contracts.log.note import Kind, VerifierKey
 from contracts.log.proof import Proof
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire import base64url
 from contracts.wire.envelope import read_envelope, write_envelope
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from contracts.wire.record import Headers
 from contracts.wire.signature import TYP_EVENT, TYP_RECOMMENDATION, headers_of, sign_single
+from tests.contracts.root_world import write_registry
 from tests.contracts.samples import CODE, SAMPLES
 
 ENVIRONMENT = "demo"
@@ -231,7 +232,7 @@ class HubPeer:
         if self.failures > 0:
             self.failures -= 1
             return web.Response(status=503)
-        return web.Response(body=self.registry, content_type="application/jose")
+        return web.Response(body=self.registry, content_type="application/jose+json")
 
     def _check(self, request: web.Request, topic: str) -> None:
         token = request.headers["Authorization"].removeprefix("Bearer ")

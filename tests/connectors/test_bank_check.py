@@ -4,9 +4,10 @@ import pytest
 
 from connectors.bank.check import check_codes
 from connectors.bank.profile import Partners
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from tests.connectors.parties import World
 from tests.connectors.snap_bench import partner
+from tests.contracts.root_world import write_registry
 
 
 def registry_with(**codes: str | None) -> Registry:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import httpx
 
-from contracts.registry import write_registry
 from contracts.wire.key import PrivateKey
 from devstack.ports import find_free_ports
 from tests.connectors.engineer import LOAD_SETTINGS, Engineer, Page, read_message
@@ -13,6 +12,7 @@ from tests.connectors.immigration_bench import ISSUED
 from tests.connectors.parties import HubPeer, World, create_topics, eventually, send
 from tests.connectors.serving import served
 from tests.connectors.visa_system import VisaSystemPeer
+from tests.contracts.root_world import write_registry
 from tests.contracts.samples import APPLICATION, NUMBER, SAMPLES
 
 PAGE = Page.read("immigration.md")

@@ -18,13 +18,14 @@ from connectors.link.service import Agency, Link, link_tasks, open_link, subscri
 from connectors.link.settings import ConnectorSettings
 from connectors.link.trust import read_private_key
 from contracts.admission import Admitted, admit
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
 from tests.connectors.parties import AUTHOR, HubPeer, World, create_topics, eventually, payment, write_keys
 from tests.connectors.test_publisher import read_topic
+from tests.contracts.root_world import write_registry
 
 AHEAD = timedelta(hours=1)
 EACH = 3

@@ -20,6 +20,8 @@ from connectors.link.fault import ClaimTaken, SpoolFull, SpoolLocked, SpoolUnusa
 from connectors.link.message import event_id_of
 from connectors.link.spool import Spool
 from contracts.wire.envelope import Envelope, read_envelope
+from contracts.wire.key import PrivateKey
+from contracts.wire.signature import sign_single
 from tests.connectors.parties import AUTHOR, BRI_SOURCE, payment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,26 @@ class Clock:
 
 async def envelopes(spool: Spool) -> list[Envelope]:
     return [read_envelope(row.value) for row in await spool.waiting(1000)]
+
+
+async def test_what_a_revoked_key_signed_is_signed_anew_unless_it_was_accepted(tmp_path: Path) -> None:
+    old, following = PrivateKey.generate("Ed25519"), PrivateKey.generate("Ed25519")
+    async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
+        await spool.put([payment(number) for number in range(1, 7)])
+        rows = await spool.waiting(10)
+        keys = [old, old, old, old, following, old]
+        signed = [(row.sequence, sign_single(row.value, key), None) for row, key in zip(rows, keys, strict=True)]
+        await spool.store_signatures(signed[:5], None)
+        await spool.mark_sent([2, 3, 4])
+        accepted, revoked = (read_envelope(rows[place].value) for place in (2, 3))
+        await spool.settle([ReceiptEntry(accepted.id, accepted.digest, 10)])
+        await spool.settle([ReceiptEntry(revoked.id, revoked.digest, 11, "key_revoked")])
+        assert await spool.take_back(frozenset({following.kid + "x"})) == 0
+        assert await spool.take_back(frozenset({old.kid})) == 3
+        # Not yet sent, sent without a receipt, refused for the key; and what was never signed.
+        assert [row.sequence for row in await spool.waiting(10)] == [1, 2, 4, 6]
+        assert [row.sequence for row in await spool.unsent(10)] == [5]
+        assert await spool.take_back(frozenset({old.kid})) == 0
 
 
 async def test_value_is_fixed_at_put(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ GROUPS = (
     vector_events.memory,
     vector_events.memory_of_roots,
     vector_registries.signatures,
+    vector_registries.persons,
+    vector_registries.roots,
     vector_registries.keys,
     vector_registries.successors,
     vector_registries.deliveries,

@@ -93,7 +93,7 @@ def test_a_key_not_yet_no_longer_or_revoked_does_not_count(changes: Json) -> Non
 
 
 def test_a_backdated_act_does_not_outlive_the_key_where_the_time_is_known() -> None:
-    root = _root_with(lifetime=50 * DAY)
+    root = _root_with(lifetime=NOW - ISSUED_AT + 10 * DAY)
     assert read_act(GOOD, TYP, root, persons=2, now=NOW).signers == {"sari", "budi"}
     assert _refused(GOOD, root, now=NOW + 20 * DAY) == Code.PERSON_KEY_INVALID
 

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.log.note import Kind, VerifierKey
-from contracts.registry import Registry, check_successor, write_registry
+from contracts.registry import Registry, check_successor
 from contracts.wire.key import PrivateKey
 from tests.contracts import vector_world as world
+from tests.contracts.root_world import write_registry
 from tests.contracts.vector_world import KEYS, NOW, ROOT
 
 SIGNED = world.signed(world.document()).encode()

@@ -8,8 +8,9 @@ import pytest
 from contracts.errors import RegistryError
 from contracts.log.checkpoint import Checkpoint, sign_checkpoint
 from contracts.log.note import Kind, VerifierKey, cosign_text
-from contracts.registry import Registry, check_successor, write_registry
+from contracts.registry import Registry, check_successor
 from contracts.wire.key import PrivateKey
+from tests.contracts.root_world import write_registry
 from tests.hub.world import World
 
 OLD, NEW = "hub.example/demo", "hub.example/demo-2"

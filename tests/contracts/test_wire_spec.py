@@ -9,7 +9,7 @@ import pytest
 from contracts import merkle
 from contracts.errors import EXPLANATIONS
 from contracts.log import entry
-from contracts.registry import Limits, Registry, write_registry
+from contracts.registry import Limits, Registry
 from contracts.wire import base64url
 from contracts.wire.envelope import OPTIONAL, REQUIRED, VALUE_BYTES_MAX, read_envelope
 from contracts.wire.key import PublicKey
@@ -23,6 +23,7 @@ from contracts.wire.signature import (
     verify_signature,
 )
 from tests.contracts import vector_world as world
+from tests.contracts.root_world import write_registry
 from tests.contracts.vector_world import NOW, ROOT
 
 SPEC = (Path(__file__).parents[2] / "contracts" / "SPEC.md").read_text(encoding="utf-8")

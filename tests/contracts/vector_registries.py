@@ -1,14 +1,17 @@
 """Vectors of the registry document, and of what a recipient asks of a recommendation."""
 
+import json
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
 from contracts.wire import base64url
-from tests.contracts import vector_proofs
+from contracts.wire.key import PrivateKey
+from tests.contracts import root_world, vector_proofs
 from tests.contracts import vector_world as world
+from tests.contracts.root_world import NEXT_ROOT, PERSONS
 from tests.contracts.vector_signatures import vector
-from tests.contracts.vector_world import DAY, KEYS, NOW, ROOT, Json
+from tests.contracts.vector_world import DAY, KEYS, NOW, OTHER_ROOT, ROOT, Json
 
 FIELD_PRIME = 2**255 - 19
 ORDER_8_Y = 2707385501144840649318225287225658788936804267575313519463743609750303021022
@@ -35,62 +38,138 @@ def registries() -> dict[str, str]:
 
 
 def signatures() -> Iterator[Json]:
-    """Who signed the document, and is it JSON that all read alike?"""
+    """Is the document in the form in which persons sign, do its signatures verify, and is it JSON all read alike?"""
     base = world.document()
     payload, good = world.compact(base), world.signed(base)
-    head, _, sig = good.split(".")
-    newer = payload.replace(b'"version":7', b'"version":8')
-    alg, kid = ROOT.alg, ROOT.kid
+    signed = json.loads(good)
+    first, second = signed["signatures"]
+    invalid, malformed = "registry_signature_invalid", "registry_malformed"
 
     def bad(name: str, code: str, document: str, why: str = "") -> Json:
         return _documents(name, why, [document], code)
 
-    def under(header: Json) -> str:
-        return world.signed_unchecked(payload, header=header)
+    def changed(**members: Any) -> str:
+        return world.compact({**signed, **members}).decode()
 
     yield _documents("as it should be", "", [good])
-    yield bad("another root", "registry_signature_invalid", world.signed(base, world.OTHER_ROOT))
+    yield _documents("with a space", "the bytes may differ, the payload may not", [good.replace(":", ": ", 1)])
+    swapped = [{**first, "signature": second["signature"]}, second]
+    yield bad("another's signature", invalid, changed(signatures=swapped))
+    yield bad("typ of an event", invalid, world.signed_unchecked(payload, typ="tkahub-event+jws"))
+    yield bad("typ of a root document", invalid, world.signed_unchecked(payload, typ="tkahub-root+jws"))
+    yield bad("no typ", invalid, world.signed_unchecked(payload, typ=None))
+    yield bad("alg none", invalid, world.signed_unchecked(payload, alg="none"))
+    yield bad("an extra member of P", invalid, world.signed_unchecked(payload, b64=True))
+    newer = payload.replace(b'"version":7', b'"version":8')
+    yield bad("payload changed", invalid, changed(payload=base64url.encode(newer)))
+    header = base64url.encode(world.compact({"alg": ROOT.alg, "kid": ROOT.kid, "typ": "tkahub-registry+jws"}))
+    body = f"{header}.{base64url.encode(payload)}"
+    compact = f"{body}.{base64url.encode(ROOT.sign(body.encode()))}"
+    yield bad("a compact JWS by the root key", malformed, compact, "the root key names persons, and signs no registry")
+    yield bad("no signature", malformed, changed(signatures=[]))
+    yield bad("an unprotected header", malformed, changed(signatures=[{**first, "header": {}}, second]))
+    yield bad("a member more", malformed, changed(note=""))
+    yield bad("padded", malformed, changed(payload=signed["payload"] + "=="))
+    yield bad("a member twice outside", malformed, good[:-1] + ',"payload":""}')
+    yield bad("a member twice", malformed, world.signed_unchecked(payload[:-1] + b',"version":9}'))
+    yield bad("byte order mark", malformed, world.signed_unchecked(b"\xef\xbb\xbf" + payload))
+    yield bad("an unknown member", malformed, world.signed_unchecked(world.compact(base | {"note": ""})))
     yield bad(
-        "the root's kid, another's signature",
-        "registry_signature_invalid",
-        world.signed_unchecked(payload, world.OTHER_ROOT, {"alg": alg, "kid": kid, "typ": "tkahub-registry+jws"}),
+        "another format", malformed, world.signed_unchecked(world.compact(base | {"format": "tkahub-registry/2"}))
     )
-    yield bad("signed by a message key", "registry_signature_invalid", world.signed_unchecked(payload, KEYS["bri-1"]))
-    yield bad(
-        "typ of an event", "registry_signature_invalid", under({"alg": alg, "kid": kid, "typ": "tkahub-event+jws"})
-    )
-    yield bad("no typ", "registry_signature_invalid", under({"alg": alg, "kid": kid}))
-    yield bad(
-        "alg none", "registry_signature_invalid", under({"alg": "none", "kid": kid, "typ": "tkahub-registry+jws"})
-    )
-    yield bad(
-        "an extra member of P",
-        "registry_signature_invalid",
-        under({"alg": alg, "kid": kid, "typ": "tkahub-registry+jws", "b64": True}),
-    )
-    yield bad("payload changed", "registry_signature_invalid", f"{head}.{base64url.encode(newer)}.{sig}")
-    yield bad("detached", "registry_malformed", f"{head}.{sig}")
-    yield bad("padded", "registry_malformed", f"{good}==")
-    yield bad("a member twice", "registry_malformed", world.signed_unchecked(payload[:-1] + b',"version":9}'))
-    yield bad("byte order mark", "registry_malformed", world.signed_unchecked(b"\xef\xbb\xbf" + payload))
-    yield bad("an unknown member", "registry_malformed", world.signed_unchecked(world.compact(base | {"note": ""})))
-    yield bad(
-        "another format",
-        "registry_malformed",
-        world.signed_unchecked(world.compact(base | {"format": "tkahub-registry/2"})),
-    )
-    yield bad("version a string", "registry_malformed", world.signed_unchecked(world.compact(base | {"version": "7"})))
-    yield bad(
-        "no limits",
-        "registry_malformed",
-        world.signed_unchecked(world.compact({k: v for k, v in base.items() if k != "limits"})),
-    )
+    yield bad("version a string", malformed, world.signed_unchecked(world.compact(base | {"version": "7"})))
+    yield bad("no time", malformed, world.signed_unchecked(world.compact(base | {"issued_at": "yesterday"})))
+    without = world.compact({k: v for k, v in base.items() if k != "limits"})
+    yield bad("no limits", malformed, world.signed_unchecked(without))
     twins = world.document()
     world.party(twins, "mandiri")["sources"].append(world.BRI)
-    yield bad("one source for two", "registry_malformed", world.signed_unchecked(world.compact(twins)))
+    yield bad("one source for two", malformed, world.signed_unchecked(world.compact(twins)))
     twins = world.document()
     twins["participants"].append({**world.party(twins, "mandiri"), "keys": [], "sources": [], "bank_code": None})
-    yield bad("one participant twice", "registry_malformed", world.signed_unchecked(world.compact(twins)))
+    yield bad("one participant twice", malformed, world.signed_unchecked(world.compact(twins)))
+
+
+def persons() -> Iterator[Json]:
+    """How many distinct persons signed, each with a key that counts?"""
+    payload = world.compact(world.document())
+
+    def signed(name: str, code: str | None, *who: str, why: str = "", **options: Any) -> Json:
+        keys = [PERSONS[one] for one in who]
+        document = world.signed_unchecked(payload, persons=keys, **options)
+        return _documents(f"signed by {name}", why, [document], code)
+
+    def listed(**key: Any) -> list[Json]:
+        sari, _, wayan = root_world.root_document()["persons"]
+        budi = {"id": "budi", "name": "Budi", "may_suspend": True, "keys": [root_world.key_entry("budi", **key)]}
+        return root_world.chain_of(persons=[sari, budi, wayan])
+
+    few, invalid = "persons_too_few", "person_key_invalid"
+    once = "one person counts once"
+    yield signed("one person", few, "sari")
+    yield signed("one key twice", few, "sari", "sari", why=once)
+    yield signed("two keys of one person", few, "sari", "sari-2", why=once)
+    yield signed("two keys of one person and another person", None, "sari", "sari-2", "wayan")
+    yield signed("two where three must", few, "sari", "budi", roots=root_world.chain_of(threshold=3))
+    yield signed("three where three must", None, "sari", "budi", "wayan", roots=root_world.chain_of(threshold=3))
+    yield signed("two and somebody who is not listed", "person_unknown", "sari", "budi", "nobody")
+    yield signed("a key that is revoked", invalid, "sari", "budi", roots=listed(revoked_at=world.instant(NOW - DAY)))
+    yield signed("a key that has expired", invalid, "sari", "budi", roots=listed(lifetime=DAY))
+    yield signed("a key that is not valid yet", invalid, "sari", "budi", roots=listed(nbf=NOW))
+    yield _documents(
+        "signed by message keys", "", [world.signed_unchecked(payload, persons=[KEYS["bri-1"], KEYS["bri-2"]])],
+        "person_unknown",
+    )  # fmt: skip
+    yield _documents(
+        "signed by the root key and one person", "the root key names persons and is none",
+        [world.signed_unchecked(payload, persons=[ROOT, PERSONS["sari"]])], "person_unknown",
+    )  # fmt: skip
+    shared = world.document()
+    entry = {**world.key_entry("stranger"), "kid": PERSONS["sari"].kid, "jwk": dict(PERSONS["sari"].public.jwk)}
+    world.party(shared, "bri")["keys"].append(entry)
+    yield _documents(
+        "a person's key is a participant's", "who holds it could be both",
+        [world.signed_unchecked(world.compact(shared))], "registry_key_invalid",
+    )  # fmt: skip
+
+
+def roots() -> Iterator[Json]:
+    """Does an unbroken chain of root documents lead from the pinned root key to the persons?"""
+    document = world.document()
+    payload, first = world.compact(document), root_world.chain_of()
+    rotated = root_world.extend(first, ROOT, NEXT_ROOT, root=dict(NEXT_ROOT.public.jwk))
+
+    def under(name: str, code: str | None, chain: object, why: str = "", pinned: PrivateKey = ROOT) -> Json:
+        made = _documents(f"root: {name}", why, [world.signed_unchecked(payload, roots=chain)], code)
+        return made if pinned is ROOT else {**made, "root": dict(pinned.public.jwk)}
+
+    broken = "root_chain_broken"
+    yield under("rotated, the old key pinned", None, rotated)
+    yield under("rotated, the new key pinned", None, rotated, pinned=NEXT_ROOT)
+    yield under("before the rotation, the new key pinned", "root_not_pinned", first, pinned=NEXT_ROOT)
+    yield under("of a stranger", "root_not_pinned", root_world.chain_of(OTHER_ROOT))
+    yield under("rotated without the old key", broken, root_world.extend(
+        first, NEXT_ROOT, root=dict(NEXT_ROOT.public.jwk)))  # fmt: skip
+    yield under("rotated without the new key", broken, root_world.extend(
+        first, ROOT, root=dict(NEXT_ROOT.public.jwk)))  # fmt: skip
+    yield under("a gap", broken, root_world.extend(first, version=3))
+    yield under("without its beginning", broken, rotated[1:])
+    yield under("twice the same", broken, [*first, *first])
+    yield under("another past", broken, [root_world.chain_of(threshold=3)[0], rotated[1]], pinned=NEXT_ROOT)
+    yield under("of another environment", "act_of_other_environment", root_world.chain_of(environment="production"))
+    yield under("none", "root_malformed", [])
+    unsigned = {**first[0], "signatures": []}
+    yield under("not signed", "act_malformed", [unsigned])
+    forged = {**first[0], "payload": base64url.encode(world.compact(root_world.root_document(threshold=3)))}
+    yield under("changed", "act_signature_invalid", [forged])
+    newer = world.compact(document | {"version": 8})
+    for name, chain, code in (
+        ("grows", rotated, None),
+        ("is older than the one in force", first, "root_rollback"),
+        ("is not the one in force", root_world.extend(first, issued_at=world.instant(NOW - DAY)), "root_rollback"),
+    ):
+        before = first if code is None else rotated
+        documents = [world.signed_unchecked(payload, roots=before), world.signed_unchecked(newer, roots=chain)]
+        yield _documents(f"root: chain {name}", "", documents, code)
 
 
 def _with_key(change: Json | None = None, **jwk: Any) -> str:
@@ -160,8 +239,15 @@ def successors() -> Iterator[Json]:
     yield after("the same version", "registry_rollback", version=7)
     yield after("an older version", "registry_rollback", version=6)
     yield after("another environment", "registry_rollback", environment="production")
+    yield after("issued before", "registry_rollback", issued_at=world.instant(NOW - 2 * DAY))
     yield after("another log", "registry_rollback", log_origin="hub.example/other")
     lost = "registry_history_lost"
+    suspension = {"kid": KEYS["bri-1"].kid, "suspension": "0" * 64}
+    lifted = [world.signed(world.document() | {"lifted": [suspension]})]
+    yield after("a suspension is lifted", None, lifted=[suspension])
+    yield _documents(
+        "a lifted suspension is back", "", [*lifted, world.signed(world.document() | {"version": 8})], lost
+    )
     yield edited("a key is gone", lost, lambda d: world.party(d, "bri")["keys"].pop(2))
     yield edited("a participant is gone", lost, lambda d: d["participants"].pop(1))
     yield edited(

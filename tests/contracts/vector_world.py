@@ -3,27 +3,27 @@
 import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-
 from contracts import merkle
 from contracts.errors import EXPLANATIONS, Code
-from contracts.registry import write_registry
+from contracts.registry import TYP_REGISTRY
 from contracts.wire import base64url
 from contracts.wire.envelope import write_envelope, write_sequence
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from contracts.wire.signature import TYP_BATCH, TYP_EVENT, TYP_RECOMMENDATION
+from tests.contracts import root_world
+from tests.contracts.root_world import TWO, roots_for, write_registry
 
-Json = dict[str, Any]
+Json = root_world.Json
 
+DAY, P256_ORDER, ROOT = root_world.DAY, root_world.P256_ORDER, root_world.ROOT
+ed25519_key, es256_key = root_world.ed25519_key, root_world.es256_key
 NOW = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
-P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 BRI, MANDIRI, HUB = "https://bri.example/tka", "https://mandiri.example/tka", "https://hub.example/tka"
 MINISTRY, IMMIGRATION = "https://ministry.example/tka", "https://immigration.example/tka"
@@ -42,18 +42,6 @@ PUBLISHES = {
 }
 
 
-def ed25519_key(name: str) -> PrivateKey:
-    """Derive an Ed25519 key from a name."""
-    return PrivateKey(ed25519.Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest()))
-
-
-def es256_key(name: str) -> PrivateKey:
-    """Derive a P-256 key from a name."""
-    scalar = int.from_bytes(sha256(name.encode()).digest(), "big") % (P256_ORDER - 1) + 1
-    return PrivateKey(ec.derive_private_key(scalar, ec.SECP256R1()))
-
-
-ROOT = ed25519_key("root")
 OTHER_ROOT = ed25519_key("other root")
 KEYS = {
     name: es256_key(name) if name.startswith(("mandiri", "es256")) else ed25519_key(name)
@@ -132,11 +120,17 @@ def signed(registry: Mapping[str, Any], root: PrivateKey = ROOT) -> str:
     return write_registry(registry, root).decode()
 
 
-def signed_unchecked(payload: bytes, root: PrivateKey = ROOT, header: Mapping[str, object] | None = None) -> str:
-    """Sign any bytes as a registry document."""
-    header = header or {"alg": root.alg, "kid": root.kid, "typ": "tkahub-registry+jws"}
-    body = f"{base64url.encode(compact(header))}.{base64url.encode(payload)}"
-    return f"{body}.{base64url.encode(root.sign(body.encode()))}"
+def signed_unchecked(
+    payload: bytes, root: PrivateKey = ROOT, *, persons: Sequence[PrivateKey] = TWO, roots: object = None, **header: Any
+) -> str:
+    """Sign any bytes as a registry document; members of `header` change those of each protected header."""
+    encoded, signatures = base64url.encode(payload), []
+    for key in persons:
+        members = {"alg": key.alg, "kid": key.kid, "typ": TYP_REGISTRY, **header}
+        said = base64url.encode(compact({name: member for name, member in members.items() if member is not None}))
+        signatures.append({"protected": said, "signature": base64url.encode(key.sign(f"{said}.{encoded}".encode()))})
+    roots = roots_for(root) if roots is None else roots
+    return compact({"payload": encoded, "signatures": signatures, "roots": roots}).decode()
 
 
 def compact(content: object) -> bytes:

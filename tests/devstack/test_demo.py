@@ -10,7 +10,7 @@ import pytest
 
 from contracts.admission import Admitted, Deferred, Refused, admit
 from contracts.errors import Code
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.key import PrivateKey, PublicKey
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
@@ -33,6 +33,7 @@ from devstack.demonstration.observation import SeenRecord
 from devstack.demonstration.troubles import RECEIVED, describe_payment, report_by_branch, write_permit
 from devstack.postgres import Postgres
 from hub.registration import add_participants, read_installed
+from tests.contracts.root_world import write_registry
 
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
 # Long enough for the simulated ministry to look at its outcomes many times.

@@ -36,6 +36,7 @@ from hub.store.schema import migrate
 from tests.faults.armed import write_order
 from tests.faults.background import NotReached, wait_until
 from tests.hub.brokers import create_topics
+from tests.hub.registering import register
 
 REPOSITORY = Path(__file__).parents[2]
 REGISTER_SCHEMA = REPOSITORY / "devstack" / "agencies" / "register.sql"
@@ -235,7 +236,9 @@ class Rig:
             root = PrivateKey.from_pem(self.cast.root.file.read_bytes())
             now = datetime.now(UTC)
             edit = registration.add_participants(given, now)
-            await registration.apply(database, edit, root, root.public, now)
+            persons = [PrivateKey.from_pem(key.file.read_bytes()) for key in self.cast.person_keys.values()]
+            roots = json.loads((self.cast.folder / "roots.json").read_text())
+            await register(database, edit, root, now, *persons, roots=roots)
         finally:
             await database.close()
 

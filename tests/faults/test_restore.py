@@ -52,8 +52,10 @@ class Operator:
     def follow(self, heading: str) -> "subprocess.CompletedProcess[str]":
         """Run the one block of commands below a heading."""
         (block,) = PAGE.blocks(heading)
+        for person, key in self.exchange.rig.cast.person_keys.items():
+            block = block.replace(f"{person}.pem", str(key.file))
         return subprocess.run(
-            ["bash", "-ceu", block.replace("root.pem", str(self.exchange.rig.cast.root.file))],
+            ["bash", "-ceu", block],
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,

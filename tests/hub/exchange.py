@@ -14,10 +14,10 @@ from contracts.wire.record import Record
 from contracts.wire.signature import NO_PREVIOUS_ROOT, headers_of, sign_batch, sign_single
 from hub import registration
 from hub.desk import Batch, Desk, Taken
-from hub.registration import apply
 from hub.store import positions
 from hub.store.database import Database
 from hub.store.schema import migrate
+from tests.hub.registering import register
 
 ENVIRONMENT = "demo"
 ORIGIN = "hub.example/demo"
@@ -203,7 +203,7 @@ class Exchange:
     async def register(self, given: Any) -> None:
         """Put another registry version in force."""
         now = datetime.now(UTC)
-        await apply(self.database, registration.add_participants(given, now), self.root, self.root.public, now)
+        await register(self.database, registration.add_participants(given, now), self.root, now)
 
     def participants(self) -> list[dict[str, Any]]:
         """Return the participants as an operator would register them."""

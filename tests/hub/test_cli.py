@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,11 @@ from typer.testing import CliRunner
 
 from contracts.registry import Registry
 from contracts.wire.key import PrivateKey, PublicKey
-from hub.cli import app, main
+from hub.cli import app
 from hub.commands.terminal import EXIT_CODES
 from tests.hub.exchange import Bank
+from tests.hub.terminal import PATIENCE_S, REPOSITORY, Answer, Operator, write_first
 
-REPOSITORY = Path(__file__).parents[2]
-ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "COLUMNS": "200"}
-PATIENCE_S = 60
 FULL_HELP = [
     [], ["migrate"], ["run"], ["intake"], ["relay"], ["deadlines"], ["api"], ["fsck"], ["doctor"], ["case", "show"],
     ["reconcile", "show"], ["reconcile", "run"], ["reconcile", "close"],
@@ -36,133 +33,16 @@ FULL_HELP = [
     ["accounts", "add"], ["accounts", "list"], ["accounts", "disable"],
     ["findings", "list"], ["findings", "show"], ["statistics"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
-    ["participants", "add"], ["participants", "revoke-key"], ["keys", "new"], ["kafka", "apply"], ["vectors", "run"],
+    ["participants", "add"], ["participants", "revoke-key"], ["registry", "propose"], ["registry", "sign"],
+    ["registry", "apply"], ["registry", "show"], ["registry", "suspend"], ["root", "new"], ["root", "rotate"],
+    ["root", "sign"], ["root", "show"], ["keys", "new"], ["kafka", "apply"], ["vectors", "run"],
 ]  # fmt: skip
-
-
-@dataclass
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """What it printed as JSON."""
-        return json.loads(self.out)
-
-
-@dataclass
-class Operator:
-    """Someone with a folder and an environment, who runs commands."""
-
-    folder: Path
-    settings: dict[str, str]
-    capture: pytest.CaptureFixture[str]
-
-    def hub(self, *words: str) -> Answer:
-        """Run one command to its end, in this process for the sake of speed."""
-        with pytest.raises(SystemExit) as ended:
-            main(words)
-        shown = self.capture.readouterr()
-        return Answer(int(ended.value.code or 0), shown.out, shown.err)
-
-    def process(self, *words: str, **settings: str) -> Answer:
-        """Run one command to its end, in a process of its own."""
-        done = subprocess.run(
-            [sys.executable, "-m", "hub.cli", *words],
-            cwd=self.folder,
-            env=ENVIRONMENT | self.settings | settings,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Answer(done.returncode, done.stdout, done.stderr)
-
-    def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start one command that goes on."""
-        with (self.folder / "log").open("w") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "hub.cli", *words],
-                cwd=self.folder,
-                env=ENVIRONMENT | self.settings,
-                stderr=log,
-                text=True,
-            )
 
 
 def until(condition: Callable[[], Any]) -> Any:
     """Return what `condition` gives once that is something; a server that is not up yet counts as nothing."""
     nothing = retry_if_result(lambda found: not found) | retry_if_exception_type(httpx.TransportError)
     return Retrying(stop=stop_after_delay(PATIENCE_S), wait=wait_fixed(0.1), retry=nothing)(condition)
-
-
-@pytest.fixture
-def operator(
-    tmp_path: Path,
-    database: str,
-    kafka: str,
-    topic_prefix: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Operator:
-    """Give an operator with a root key, a hub key, and an empty database."""
-    settings = {
-        "DATABASE_URL": database,
-        "KAFKA_BOOTSTRAP": kafka,
-        "TOPIC_PREFIX": topic_prefix,
-        "TRUST_ROOT_FILE": "root.pem.pub.json",
-        "HUB_KEY_FILE": "hub.pem",
-        "HUB_API_PORT": "0",
-        "HUB_API_URL": "https://hub.example",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-    operator = Operator(tmp_path, settings, capsys)
-    operator.hub("keys", "new", "--out", "root.pem")
-    operator.hub("keys", "new", "--out", "hub.pem", "--alg", "ES256")
-    return operator
-
-
-def write_first(folder: Path, bank: Bank) -> None:
-    """Write the file for the first registry."""
-    hub_jwk = json.loads((folder / "hub.pem.pub.json").read_text())
-    first = {
-        "settings": {"environment": "demo", "log_origin": "hub.example/demo"},
-        "participants": [
-            {"id": "hub", "kind": "hub", "sources": ["https://hub.example/tka"], "keys": [{"jwk": hub_jwk}]},
-            {
-                "id": "bri",
-                "kind": "bank",
-                "bank_code": "002",
-                "sources": ["https://bri.example/tka"],
-                "keys": [{"jwk": bank.key.public.jwk}],
-                "publishes": ["id.tka.bank.payment.received.v1"],
-            },
-        ],
-    }
-    (folder / "first.json").write_text(json.dumps(first))
-
-
-@pytest.fixture
-def bank() -> Bank:
-    """Give a bank that signs."""
-    return Bank("bri")
-
-
-@pytest.fixture
-def installed(operator: Operator, bank: Bank) -> Operator:
-    """Give an operator whose database is migrated, with a registry and topics."""
-    write_first(operator.folder, bank)
-    assert operator.hub("migrate").code == 0
-    assert operator.hub("participants", "add", "first.json", "--root-key", "root.pem").code == 0
-    assert operator.hub("kafka", "apply", "--yes").code == 0
-    return operator
 
 
 @pytest.mark.parametrize("words", FULL_HELP, ids=" ".join)
@@ -195,10 +75,11 @@ def test_from_an_empty_database_to_a_registry(installed: Operator, bank: Bank) -
     assert [party["id"] for party in listed["participants"]] == ["hub", "bri"]
     assert bank.key.kid in installed.hub("participants", "list").out
     assert installed.hub("kafka", "apply", "--dry-run", "--json").json["steps"] == []
-    revoked = installed.hub("participants", "revoke-key", bank.key.kid, "--root-key", "root.pem", "--json")
+    revoked = installed.change("participants", "revoke-key", bank.key.kid)
     assert (revoked.code, revoked.json["version"], revoked.json["leaves"]) == (0, 2, 2)
+    assert revoked.json["signed_by"] == ["budi", "sari"]
     assert "revoked" in installed.hub("participants", "list").out
-    again = installed.hub("participants", "revoke-key", bank.key.kid, "--root-key", "root.pem")
+    again = installed.hub("participants", "revoke-key", bank.key.kid, "--out", "again.json")
     assert (again.code, again.err.strip()) == (2, "This key is revoked already.")
     assert installed.hub("fsck").out.startswith("Everything that was folded again equals")
 
@@ -215,7 +96,7 @@ def test_the_doctor_says_what_does_not_run_and_ends_with_1(installed: Operator) 
 def test_kafka_is_not_changed_unless_somebody_agrees(installed: Operator, topic_prefix: str) -> None:
     given = {"settings": {"topics": {"from.bri": 1, "from.kpk": 1}}, "participants": []}
     (installed.folder / "more.json").write_text(json.dumps(given))
-    assert installed.hub("participants", "add", "more.json", "--root-key", "root.pem").code == 0
+    assert installed.change("participants", "add", "more.json").code == 0
     step = {"verb": "create", "what": f"topic {topic_prefix}from.kpk with 1 partition"}
     looked = installed.hub("kafka", "apply", "--dry-run", "--json")
     assert (looked.code, looked.json["steps"], looked.json["left"]) == (1, [step], [step])
@@ -251,8 +132,8 @@ def test_wrong_use_is_told_in_one_sentence(operator: Operator) -> None:
     (operator.folder / "no.json").write_text("{")
     for words, command in (
         ("was never migrated: run `hub migrate`", ["fsck"]),
-        ("--root-key can be read by others", ["participants", "revoke-key", "x", "--root-key", "open.pem"]),
-        ("no.json cannot be read as JSON", ["participants", "add", "no.json", "--root-key", "root.pem"]),
+        ("--key can be read by others", ["registry", "suspend", "x", "--reason", "y", "--key", "open.pem"]),
+        ("no.json cannot be read as JSON", ["participants", "add", "no.json", "--out", "p.json"]),
         ("--alg must be", ["keys", "new", "--out", "x.pem", "--alg", "RS256"]),
         ("No such command", ["dance"]),
         ("cannot be read as vectors", ["vectors", "run", "no.json"]),
@@ -265,7 +146,7 @@ def test_errors_of_a_migrated_hub_are_told_in_one_sentence(operator: Operator, b
     operator.hub("migrate")
     assert "There is no registry yet" in operator.process("run").err
     write_first(operator.folder, bank)
-    operator.hub("participants", "add", "first.json", "--root-key", "root.pem")
+    operator.change("participants", "add", "first.json", "--roots", "roots.json")
     unreachable = operator.process("relay", KAFKA_BOOTSTRAP="127.0.0.1:1")
     assert (unreachable.code, unreachable.err.startswith("Kafka cannot be reached: ")) == (3, True), unreachable
     stranger = operator.process("relay", HUB_KEY_FILE="root.pem")
@@ -273,7 +154,7 @@ def test_errors_of_a_migrated_hub_are_told_in_one_sentence(operator: Operator, b
     assert "KAFKA_BOOTSTRAP is not set" in operator.process("intake", KAFKA_BOOTSTRAP="").err
     bad = operator.folder / "bad.json"
     bad.write_text(json.dumps({"id": "kpk", "kind": "police"}))
-    refused = operator.hub("participants", "add", "bad.json", "--root-key", "root.pem", "--json")
+    refused = operator.hub("participants", "add", "bad.json", "--out", "p.json", "--json")
     assert (refused.code, json.loads(refused.err)["exit_code"]) == (2, 2)
     assert "registry_malformed" in refused.err
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from hub.diagnosis import (
@@ -27,6 +27,7 @@ from hub.diagnosis import (
     judge_witness,
 )
 from hub.transport import Acl, Found, Plan
+from tests.contracts.root_world import write_registry
 from tests.hub.world import World
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

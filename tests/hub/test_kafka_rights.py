@@ -14,13 +14,14 @@ import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from connectors.link.broker import Broker
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from devstack.certificates import Authority
 from devstack.kafka import Kafka
 from hub import administration
 from hub.cluster import Cluster
 from hub.transport import QUOTA, Acl, Plan, Wanted, make_plan, write_wanted
+from tests.contracts.root_world import write_registry
 from tests.hub.intruder import CLUSTER_TRIALS, GROUP_TRIALS, TOPIC_TRIALS, TRANSACTION_TRIALS, open_intruder
 from tests.hub.world import World
 

@@ -11,15 +11,17 @@ from contracts.errors import Code, RegistryError
 from contracts.events import EVENTS
 from contracts.wire.key import PrivateKey
 from hub import registration
-from hub.registration import Applied, ChangeInvalid, Edit
+from hub.registration import Applied, ChangeInvalid
 from hub.store import registry as registry_store
 from hub.store import schema
 from hub.store.database import Database
+from tests.contracts.root_world import roots_for
+from tests.hub.registering import propose, register
 from tests.hub.world import World
 
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-ROOT = PrivateKey.generate("Ed25519")
+ROOT, OTHER = PrivateKey.generate("Ed25519"), PrivateKey.generate("ES256")
 BANK = PrivateKey.generate("ES256")
 HUB = PrivateKey.generate("Ed25519")
 HUB_PARTY = {"id": "hub", "kind": "hub", "sources": ["https://hub.example/tka"], "keys": [{"jwk": HUB.public.jwk}]}
@@ -48,7 +50,7 @@ async def opened(database: str) -> AsyncIterator[Database]:
 
 async def apply(database: Database, given: object) -> Applied:
     """Put the next version in force with what a file asks for."""
-    return await registration.apply(database, registration.add_participants(given, NOW), ROOT, ROOT.public, NOW)
+    return await register(database, registration.add_participants(given, NOW), ROOT, NOW)
 
 
 async def read_leaves(database: Database) -> list[dict[str, Any]]:
@@ -65,6 +67,7 @@ async def test_the_first_version_registers_everything_with_a_leaf_each(opened: D
     assert (applied.registry.version, applied.log_index, applied.leaves) == (1, 0, len(leaves))
     assert kinds[0] == "registry"
     assert (kinds.count("rule_set"), kinds.count("contract"), kinds.count("key_added")) == (4, len(EVENTS), 2)
+    assert kinds.count("root") == 1
     assert applied.registry.topics == {"recommendations": 1, "from.bri": 4, "to.bri": 1}
     names = [f"{entry.id}/{entry.version}" for entry in applied.registry.rule_sets]
     assert names == ["2012/1", "2012/2", "2021/1", "2021/2"]
@@ -84,7 +87,7 @@ async def test_a_second_version_logs_only_what_is_new(opened: Database) -> None:
     added = PrivateKey.generate("Ed25519")
     keys = [{"jwk": BANK.public.jwk}, {"jwk": added.public.jwk, "use": "api"}]
     edit = registration.add_participants(BANK_PARTY | {"keys": keys}, NOW + timedelta(days=9))
-    applied = await registration.apply(opened, edit, ROOT, ROOT.public, NOW)
+    applied = await register(opened, edit, ROOT, NOW)
     assert [leaf["kind"] for leaf in (await read_leaves(opened))[before:]] == ["registry", "key_added"]
     found = applied.registry.key(added.kid)
     assert found is not None
@@ -94,7 +97,7 @@ async def test_a_second_version_logs_only_what_is_new(opened: Database) -> None:
 
 async def revoke(database: Database, kid: str) -> Applied:
     """Revoke a key."""
-    return await registration.apply(database, registration.revoke_key(kid, NOW), ROOT, ROOT.public, NOW)
+    return await register(database, registration.revoke_key(kid, NOW), ROOT, NOW)
 
 
 async def test_a_revocation_is_a_leaf_and_stays(opened: Database) -> None:
@@ -121,7 +124,7 @@ async def test_a_revocation_is_a_leaf_and_stays(opened: Database) -> None:
     ("given", "words"),
     [
         (BANK_PARTY | {"keys": []}, "a key of bri"),
-        ({"settings": {"environment": "other"}, "participants": []}, "of another environment"),
+        ({"settings": {"environment": "other"}, "participants": []}, "act_of_other_environment"),
         ({"settings": {"topics": {"from.bri": 3}}, "participants": []}, "partitions of from.bri"),
         (BANK_PARTY | {"id": "mandiri", "keys": []}, "sources: one stands twice"),
         ({"id": "kpk", "kind": "police"}, "participants.2.kind"),
@@ -133,15 +136,17 @@ async def test_what_may_not_follow_changes_nothing(opened: Database, given: obje
     with pytest.raises(RegistryError, match=words):
         await apply(opened, given)
     async with opened.connection() as connection:
-        assert await registry_store.read_version(connection) == 1
+        assert await registry_store.read_stand(connection) == (1, 0)
     assert await read_leaves(opened) == before
 
 
 async def test_another_root_key_is_refused(opened: Database) -> None:
-    other = PrivateKey.generate("Ed25519")
-    edit: Edit = registration.add_participants(FIRST, NOW)
-    with pytest.raises(ChangeInvalid, match="not the one that TRUST_ROOT_FILE pins"):
-        await registration.apply(opened, edit, other, ROOT.public, NOW)
+    proposal = propose(None, [registration.add_participants(FIRST, NOW)], OTHER, NOW, roots=roots_for(OTHER))
+    with pytest.raises(RegistryError) as refused:
+        await registration.apply(opened, proposal, ROOT.public, NOW)
+    assert refused.value.code is Code.ROOT_NOT_PINNED
+    with pytest.raises(ChangeInvalid, match="needs its root documents"):
+        propose(None, [registration.add_participants(FIRST, NOW)], ROOT, NOW)
 
 
 @pytest.mark.parametrize("given", [7, {"kind": "bank"}, {"id": "x", "keys": 1}, {"id": "x", "keys": [{"kid": "k"}]}])
@@ -157,7 +162,7 @@ async def test_unknown_members_beside_participants_are_refused() -> None:
 
 async def test_a_contract_of_an_older_installation_stays(opened: Database) -> None:
     world = World()
-    world.root = ROOT
+    world.root, world.now = ROOT, NOW - timedelta(days=1)
     old = {"type": "id.tka.bank.payment.received.v9", "sha256": "0f" * 32}
     await world.put_in_force(opened, world.document(contracts=[old]))
     applied = await apply(opened, {"id": "kpk", "kind": "oversight"})

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from hub.routes import OF_ONE_BANK, Routes, Stream
 from hub.step import BILL_OPENED, ISSUED, OUTCOME, RECEIPT, Event
+from tests.contracts.root_world import write_registry
 from tests.hub.world import World
 
 HEARD = (*OF_ONE_BANK, BILL_OPENED, ISSUED, RECEIPT, "id.tka.immigration.visa.approved.v1")

@@ -18,7 +18,7 @@ from contracts import merkle
 from contracts.errors import RegistryError
 from contracts.log.checkpoint import Policy, read_checkpoint
 from contracts.log.note import Kind, Note, VerifierKey, read_note
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from devstack.postgres import Postgres
 from hub import succession
@@ -27,6 +27,7 @@ from hub.store import registry as registry_store
 from hub.store.database import Database
 from hub.succession import NothingLost
 from hub.witnesses import Witnesses, WitnessRefused
+from tests.contracts.root_world import write_registry
 from tests.hub.log_bench import ORIGIN, Bench, document_with_log, open_bench, running
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.key import PrivateKey
 from hub.transport import (
     HUB_PRINCIPALS,
@@ -21,6 +21,7 @@ from hub.transport import (
     write_settings,
     write_wanted,
 )
+from tests.contracts.root_world import write_registry
 from tests.hub.world import World
 
 ROOT = PrivateKey.generate("Ed25519")

@@ -83,7 +83,7 @@ async def release(door: Door, topic: str, count: int) -> None:
 
 async def test_the_registry_is_given_as_it_was_signed(door: Door) -> None:
     answer = await door.client.get("/api/v1/registry")
-    assert answer.headers["content-type"] == "application/jose"
+    assert answer.headers["content-type"] == "application/jose+json"
     assert Registry.read(answer.content, door.world.root.public).version == door.registry.version
 
 

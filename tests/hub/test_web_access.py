@@ -10,11 +10,12 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OKPKey
 
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire import base64url
 from contracts.wire.key import PrivateKey
 from hub.web.access import read_assertion
 from hub.web.problems import Problem
+from tests.contracts.root_world import write_registry
 from tests.hub.world import World
 
 API_URL = "https://hub.example"

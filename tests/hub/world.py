@@ -7,11 +7,12 @@ from typing import Any
 
 import asyncpg
 
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PrivateKey
 from hub.store import registry as registry_store
 from hub.store.database import Database
+from tests.contracts.root_world import write_registry
 
 EVENT = b'{"specversion":"1.0","note":"the relay reads no value, it only signs it"}'
 

@@ -23,8 +23,10 @@ from contracts.errors import Code
 from contracts.log import entry
 from contracts.log.fault import Fault
 from contracts.log.note import Kind, VerifierKey
+from contracts.suspension import write_suspension
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
+from tests.contracts.root_world import PERSONS
 from tests.hub.exchange import CODE, ORIGIN
 from tests.oversight.publication import publish, serve
 from tests.oversight.test_pack import backdated_by_a_stolen_key, recommended_without_payment, signed_by_a_key_of_nobody
@@ -248,9 +250,48 @@ def test_an_entry_that_the_protocol_does_not_know_is_seen(watch: Watch) -> None:
 def test_a_registry_that_one_person_changed_is_seen(watch: Watch) -> None:
     watch.world.register()
     watch.publish()
-    assert watch.look() == set()
     watch.show(name="second.json")
-    assert watch.look(persons_min=2) == {Doubt.REGISTRY_TOO_FEW_PERSONS}
+    assert watch.look() == set()
+    watch.world.register_alone()
+    watch.publish()
+    watch.show(name="third.json")
+    assert watch.look() == {Doubt.REGISTRY_TOO_FEW_PERSONS}
+
+
+def test_a_registry_that_fewer_signed_than_the_one_who_watches_asks_for_is_seen(watch: Watch) -> None:
+    watch.world.register()
+    watch.publish()
+    watch.show(name="second.json")
+    assert watch.look(persons_min=3) == {Doubt.REGISTRY_TOO_FEW_PERSONS}
+
+
+def test_a_suspension_is_no_alarm_and_one_that_nobody_signed_is(watch: Watch) -> None:
+    world = watch.world
+    kid = world.bri.key.kid
+    act = write_suspension("demo", kid, "Laptop stolen", world.now, PERSONS["sari"])
+    for alarms, said in ((set(), act), ({Cause.KEY_CHANGE_UNFOUNDED}, act[:-9] + b"AAAAAAA" + act[-2:])):
+        world.append(entry.key_suspended(participant="bri", kid=kid, use="message", act=said.decode()))
+        world.register()
+        watch.publish()
+        watch.show(name=f"{len(said)}{len(alarms)}.json")
+        assert watch.look() == alarms
+
+
+def test_a_message_under_a_suspended_key_is_seen_until_it_is_lifted(watch: Watch) -> None:
+    world = watch.world
+    kid = world.bri.key.kid
+    act = write_suspension("demo", kid, "Laptop stolen", world.now, PERSONS["sari"])
+    world.append(entry.key_suspended(participant="bri", kid=kid, use="message", act=act.decode()))
+    held = world.accept(world.bri.sign(world.bri.paid()))
+    watch.publish()
+    assert watch.look() == {Cause.MESSAGE_KEY_NOT_IN_FORCE}
+    assert [alarm.subject for alarm in watch.state.alarms()] == [f"entry {held.index}"]
+    world.append(entry.suspension_lifted(participant="bri", kid=kid, suspension="0f" * 32))
+    world.accept(world.bri.sign(world.bri.paid()))
+    watch.publish()
+    watch.look()
+    seen = [alarm.code for alarm in watch.state.alarms()]
+    assert seen.count(Cause.MESSAGE_KEY_NOT_IN_FORCE) == 1
 
 
 def test_a_registry_version_that_nobody_shows_is_seen(watch: Watch) -> None:

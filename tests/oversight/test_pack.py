@@ -341,7 +341,8 @@ def newest_registry_left_out() -> Forged:
 
 def registry_signed_by_one_person() -> Forged:
     world = World.settled()
-    return world, world.pack(), world.trust(persons_min=2)
+    world.register_alone()
+    return of(world)
 
 
 def signed_by_no_hub() -> Forged:

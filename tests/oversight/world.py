@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 from contracts import merkle
+from contracts import registry as registry_module
 from contracts.audit.pack import Claim, Document, Leaf, LogPolicy, Message, Pack, Recommended, write_path
 from contracts.audit.verify import Trust
 from contracts.events import read_event
@@ -14,7 +15,7 @@ from contracts.log import entry
 from contracts.log.checkpoint import Checkpoint, Policy, sign_checkpoint
 from contracts.log.note import Kind, VerifierKey, cosign_text
 from contracts.log.proof import Proof
-from contracts.registry import Registry, write_registry
+from contracts.registry import Registry
 from contracts.rules.case import Fact, facts_of, fold
 from contracts.rules.decide import Wanted, decide, recommendation_data
 from contracts.rules.rulebook import Rulebook, RuleSet
@@ -24,6 +25,7 @@ from contracts.wire.key import PrivateKey
 from contracts.wire.record import Record
 from contracts.wire.signature import TYP_RECOMMENDATION, read_headers, sign_single
 from hub.registration import Installed, add_participants, read_installed
+from tests.contracts.root_world import PERSONS, roots_for, write_registry
 from tests.hub.exchange import APPLICATION, BANK_TYPES, MINISTRY_TYPES, NONCE, ORIGIN, Bank, Ministry, Sender
 
 NUMBER = "TKA-0123456789AB"
@@ -116,7 +118,17 @@ class World:
         self.document = document
         return registry
 
+    def register_alone(self) -> None:
+        """Put a version into the log that one person signed, with two keys of hers: what an operator with one could."""
+        self.now += timedelta(seconds=1)
+        document = {**(self.document or {}), "version": len(self.registries) + 1, "issued_at": write_instant(self.now)}
+        jws = registry_module.write_registry(document, roots_for(self.root), PERSONS["sari"], PERSONS["sari-2"])
+        index = self.append(entry.registry(version=document["version"], sha256=sha256(jws).hexdigest()))
+        self.registries.append((index, jws))
+
     def _log_keys(self, old: Registry | None, new: Registry) -> None:
+        for root in new.roots[len(old.roots) if old else 0 :]:
+            self.append(entry.root(version=root.version, sha256=root.sha256))
         for party in new.participants.values():
             for key in party.keys:
                 before = None if old is None else old.key(key.kid)
