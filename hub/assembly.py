@@ -131,16 +131,20 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
         return probes.create_app(hub.health)
     # Imported late: templates and their languages take time to load, which only this part needs.
     from hub.lookups import Register, read_oversight_key
+    from hub.web import facts
+    from hub.web.counter import Counter
     from hub.web.pages import door as pages_door
 
     url = hub.settings.hub_api_url
     pages = pages_door.create_pages(hub.database, url)
+    counter = Counter(hub.database)
     register = Register(hub.database, read_oversight_key(hub.settings.oversight_seal_key_file))
     app = probes.create_app(
         hub.health,
         machines.create_router(hub.database, hub.registry, url),
         log_door.create_router(hub.database, hub.registry),
-        *pages_door.create_routers(hub.database, hub.registry, register, pages),
+        facts.create_router(hub.database, hub.registry, url, counter),
+        *pages_door.create_routers(hub.database, hub.registry, register, counter, pages),
     )
     pages_door.install(app, pages)
     return app

@@ -16,7 +16,8 @@ from hub.health import Health
 from hub.lookups import Register
 from hub.store import accounts
 from hub.trust import RegistryInForce
-from hub.web import log, machines, probes
+from hub.web import facts, log, machines, probes
+from hub.web.counter import Counter
 from hub.web.pages import door
 from tests.hub.exchange import PERSON, Exchange
 
@@ -127,12 +128,14 @@ def create_app(exchange: Exchange, url: str) -> tuple[FastAPI, frozenset[str]]:
     """Put the API and the pages together as the hub does; give the pages' paths too."""
     in_force = RegistryInForce(exchange.root.public)
     pages = door.create_pages(exchange.database, url)
+    counter = Counter(exchange.database)
     register = Register(exchange.database, OVERSIGHT_KEY.public_key())
-    routers = door.create_routers(exchange.database, in_force, register, pages)
+    routers = door.create_routers(exchange.database, in_force, register, counter, pages)
     app = probes.create_app(
         Health(),
         machines.create_router(exchange.database, in_force, url),
         log.create_router(exchange.database, in_force),
+        facts.create_router(exchange.database, in_force, url, counter),
         *routers,
     )
     door.install(app, pages)

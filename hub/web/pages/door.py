@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from hub.lookups import Register
 from hub.store.database import Database
 from hub.trust import RegistryInForce
+from hub.web.counter import Counter
 from hub.web.pages import entrance, public, staff
 from hub.web.pages.frame import Pages, go_to
 from hub.web.people import People, SignInWanted
@@ -24,11 +25,11 @@ def create_pages(database: Database, api_url: str) -> Pages:
 
 
 def create_routers(
-    database: Database, in_force: RegistryInForce, register: Register, pages: Pages
-) -> list[APIRouter]:  # fmt: skip
+    database: Database, in_force: RegistryInForce, register: Register, counter: Counter, pages: Pages
+) -> list[APIRouter]:
     """Return the routes of all pages."""
     return [
-        public.create_router(database, pages),
+        public.create_router(counter, pages),
         entrance.create_router(database, pages),
         staff.create_router(database, in_force, register, pages),
     ]
