@@ -1,4 +1,4 @@
-"""findings and statistics: what the hub's own overseer sees, and a month in figures."""
+"""findings, statistics, register: what the hub's own overseer sees, a month in figures, and who works where."""
 
 import csv
 import sys
@@ -10,7 +10,9 @@ import typer
 
 from contracts.oversight.dossier import Dossier
 from contracts.oversight.lead import Rules
+from contracts.oversight.register import Registered, compare, enter, grant, list_expiring
 from contracts.oversight.statistics import Observation, Row, count_month, observe
+from contracts.rules.clock import jakarta_day
 from contracts.rules.rulebook import RuleSet
 from hub.clock import utc_now
 from hub.commands.terminal import (
@@ -28,9 +30,22 @@ from hub.store import audit, dossiers, tiles
 from hub.store.database import Database
 
 COLUMNS = ("number", "finding", "subject", "measured", "state", "opened_at", "closed_at")
+ENTRY_COLUMNS = (
+    "worker",
+    "employer",
+    "position",
+    "regencies",
+    "from",
+    "until",
+    "ended_on",
+    "stay_until",
+    "application",
+)
+DISAGREEMENT_COLUMNS = ("kind", "worker", "application", "since")
 FIGURES = ("month", "figure", "by", "of", "value", "log_size", "log_root", "rule_sets")
 
 findings_app = typer.Typer(no_args_is_help=True, help="Findings: leads for the overseers, and no guilt.")
+register_app = typer.Typer(no_args_is_help=True, help="The register of foreign workers, by pseudonymous references.")
 app = typer.Typer()
 
 
@@ -112,6 +127,45 @@ def show_statistics(
     else:
         print_table(rows, FIGURES[1:5], "Nothing was counted.")
         print_line(f"Log of {counted.log_size} entries, root {counted.log_root}; rule sets {counted.rule_sets}.")
+
+
+@register_app.command("list", epilog="Example: hub register list --regency 3171 --expiring 60")
+def list_workers(
+    regency: Annotated[
+        list[str] | None, typer.Option(help="Only workers in this regency (BPS code); repeatable.")
+    ] = None,
+    expiring: Annotated[int | None, typer.Option(min=1, help="Only permits that end within so many days.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who is in work today: for whom, in which post and regency, until when; by reference, never by name."""
+    today = jakarta_day(utc_now())
+    entries = wait_for(_enter(read_settings()))
+    shown = list(grant(entries, today, frozenset(regency) if regency else None))
+    if expiring is not None:
+        shown = list_expiring(shown, today, expiring)
+    _print_entries([one.to_json() for one in shown], ENTRY_COLUMNS, "Nobody is registered.", as_json)
+
+
+@register_app.command("differences", epilog="Example: hub register differences")
+def list_disagreements(as_json: AsJson = False) -> None:
+    """List where Ministry and Immigration do not agree about a worker today: overstays, departures, visas left over."""
+    today = jakarta_day(utc_now())
+    found = [one for entry in wait_for(_enter(read_settings())) for one in compare(entry, today)]
+    rows = [one._asdict() | {"log_indices": list(one.log_indices)} for one in found]
+    _print_entries(rows, DISAGREEMENT_COLUMNS, "The agencies agree.", as_json)
+
+
+def _print_entries(rows: list[dict[str, Any]], columns: Sequence[str], empty: str, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, columns, empty)
+
+
+async def _enter(settings: Settings) -> list[Registered]:
+    async with database(settings) as opened, opened.snapshot() as connection:
+        entries = [enter(Dossier(subject, facts)) async for subject, facts in dossiers.stream_all(connection)]
+    return [one for one in entries if one is not None]
 
 
 def _read_month(text: str | None) -> date:

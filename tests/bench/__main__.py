@@ -1,8 +1,8 @@
-"""Measure the hub (rates, parts, floor, latency, growth, log) and the agencies; results in build/bench/*.json.
+"""Measure the hub, the agencies and a year of national traffic; results in build/bench/*.json.
 
 python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
 python -m tests.bench --messages 100000     shorter, with the last section smaller
-python -m tests.bench --part log            one part alone: exchange, log, agencies
+python -m tests.bench --part log            one part alone: exchange, log, agencies, year
 python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
 """
 
@@ -22,6 +22,7 @@ from contracts.admission import Admitted, admit
 from contracts.registry import Registry
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
+from devstack.agencies.year import NATIONAL_FILES
 from devstack.choice import FORCE_VARIABLE, Choice
 from devstack.kafka import LONG_JVM, SHORT_JVM
 from devstack.postgres import DURABLE
@@ -35,6 +36,7 @@ from tests.bench.floor import Floor, collect, set_mark
 from tests.bench.installation import BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
 from tests.bench.traffic import LIFE, Message, Traffic
+from tests.bench.year import SMALL_FILES, measure_year, show_year
 
 MESSAGES_DEFAULT = 1_000_000
 SECONDS_DEFAULT = 20.0
@@ -44,7 +46,7 @@ SMALL_SECONDS = 1.0
 RATED_MESSAGES_MAX = 100_000
 DAYS_RATED = 5
 LOAD_SHARE = 0.5
-PARTS = ("exchange", "log", "agencies")
+PARTS = ("exchange", "log", "agencies", "year")
 FOLDER_DEFAULT = Path("build/bench")
 
 
@@ -180,6 +182,17 @@ async def show_evidence(stack: Stack, console: Console, size: Size, folder: Path
     console.print(table_of("The evidence log", rows))
 
 
+def measure_parts(console: Console, size: Size, folder: Path, parts: Sequence[str]) -> None:
+    """Measure the parts that need brokers and a database of their own."""
+    with start_stack(jvm=SHORT_JVM if size.messages < RATED_MESSAGES_MAX else LONG_JVM) as stack:
+        if "exchange" in parts:
+            asyncio.run(measure(stack, console, size, folder))
+        if "log" in parts:
+            asyncio.run(show_evidence(stack, console, size, folder))
+        if "agencies" in parts:
+            asyncio.run(measure_agencies(console, stack.postgres, folder, small=size.messages <= SMALL_MESSAGES))
+
+
 def read_arguments(arguments: Sequence[str]) -> tuple[Size, Path, Sequence[str]]:
     """Read the command line: how much to do, where the results go, which parts are measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure how fast the hub is.")
@@ -202,13 +215,11 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console()
     try:
-        with start_stack(jvm=SHORT_JVM if size.messages < RATED_MESSAGES_MAX else LONG_JVM) as stack:
-            if "exchange" in parts:
-                asyncio.run(measure(stack, console, size, folder))
-            if "log" in parts:
-                asyncio.run(show_evidence(stack, console, size, folder))
-            if "agencies" in parts:
-                asyncio.run(measure_agencies(console, stack.postgres, folder, small=size.messages <= SMALL_MESSAGES))
+        if set(parts) != {"year"}:
+            measure_parts(console, size, folder, parts)
+        if "year" in parts:
+            files = SMALL_FILES if size.messages <= SMALL_MESSAGES else NATIONAL_FILES
+            write_figures(folder, "year", show_year(console, measure_year(files)))
     except (StackError, BenchFailed) as error:
         console.print(f"[red]{error}[/red]")
         return 1

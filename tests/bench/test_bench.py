@@ -38,6 +38,13 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run_small(tmp_path_factory.mktemp("bench"), "log")["log"]  # type: ignore[no-any-return]
 
 
+def test_it_judges_a_year_and_finds_each_misdeed_once(tmp_path: Path) -> None:
+    year = run_small(tmp_path, "year")["year"]
+    assert year["findings"] == 12
+    assert year["facts"] > 10 * year["files"]
+    assert min(year["findings_s"], year["clocks_s"], year["statistics_s"]) > 0
+
+
 def test_it_measures_every_section(results: dict[str, Any]) -> None:
     assert results.keys() == {"single", "batch", "latency", "growth", "agencies"}
     for signing in ("single", "batch"):

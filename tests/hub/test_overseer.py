@@ -182,6 +182,22 @@ async def test_the_commands_show_what_was_found_and_count_a_month(exchange: Exch
     assert (await ask(database, "statistics", "--month", "March")).exit_code == 2
 
 
+async def test_the_register_shows_who_is_in_work_today_in_which_regency(exchange: Exchange, database: str) -> None:
+    today = datetime.now(UTC)
+    ministry = exchange.ministry
+    dates = {"from": f"{today - 40 * DAY:%Y-%m-%d}", "until": f"{today + 40 * DAY:%Y-%m-%d}"}
+    await tell(exchange, ministry, ministry.approved(**dates), today - 50 * DAY)
+    await oversee(exchange, today)
+    (listed,) = json.loads((await ask(database, "register", "list", "--regency", "3171", "--json")).output)
+    assert (listed["worker"], listed["until"], listed["position"]) == ("worker-0001", dates["until"], "2511")
+    assert "Yamada" not in json.dumps(listed)
+    assert json.loads((await ask(database, "register", "list", "--regency", "3174", "--json")).output) == []
+    within = [json.loads((await ask(database, "register", "list", "--expiring", days, "--json")).output) for days in
+              ("30", "60")]  # fmt: skip
+    assert [len(found) for found in within] == [0, 1]
+    assert "The agencies agree." in (await ask(database, "register", "differences")).output
+
+
 async def test_one_treasury_receipt_under_two_recommendations_is_found(exchange: Exchange) -> None:
     await settle(exchange, APPLICATION, CODE, NTPN, MONDAY)
     await oversee(exchange, MONDAY + timedelta(hours=6))
