@@ -1,5 +1,6 @@
 """The hall: the pages over a real database, with applications at every stage, and somebody of each role."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from contracts.events.ministry import digest_secret
 from hub.accounts import Role, make_account
 from hub.health import Health
 from hub.lookups import Register
+from hub.overseer import Overseer
 from hub.store import accounts
 from hub.trust import RegistryInForce
 from hub.web import facts, log, machines, probes
@@ -25,6 +27,8 @@ URL = "https://hub.example"
 OVERSIGHT_KEY = X25519PrivateKey.generate()
 PASSWORD = "the kawung has four petals"
 SECRET = "kawung-7Q2M-4TX9-D3PL"
+SILENT = "B.3/000199/PK.04.00/III/2026"
+LOOKED_AT_ONCE = 50
 SALT = "p2mCqtDPYuJvVrDRTEYOYw"
 STAFF: dict[Role, dict[str, str]] = {
     Role.OFFICER: {"unit": "unit-00001"},
@@ -102,8 +106,18 @@ async def fill(exchange: Exchange) -> None:
             paid.append(bri.paid(code))
     await exchange.take(*ministry.sign_all(values))
     await exchange.take(*bri.sign_all(paid))
+    # An application of long ago of which nobody said anything since.
+    said = json.loads(ministry.submitted(SILENT))
+    at, sequence = datetime(2026, 3, 2, 3, tzinfo=UTC), int(said["sequence"])
+    silent = ministry.write(said["type"], said["data"], said["subject"], time=at, sequence=sequence)
+    await exchange.take(ministry.sign(silent))
     revoked = ministry.permit("revoked", number_of("withdrawn"), decision="CBT.1/2026", reason_code="DATA_FALSE")
     await exchange.take(ministry.sign(revoked))
+    overseer, now = Overseer(exchange.desk), datetime.now(UTC)
+    while await overseer.follow(now):
+        pass
+    while await overseer.look(now, LOOKED_AT_ONCE):
+        pass
 
 
 @asynccontextmanager

@@ -34,7 +34,8 @@ CLIPPED = """() => [...document.querySelectorAll('main *, header *, footer *')]
         && one.clientWidth > 1).map(one => one.outerHTML.slice(0, 80))"""
 FOCUSED = "() => { const one = document.activeElement; return one.id || one.textContent.trim() || one.tagName; }"
 PRIVATE: dict[Role, list[str]] = {
-    role: [path for path, roles in MATRIX.items() if roles != MATRIX["/"] and role in roles] for role in Role
+    role: [path for path, roles in MATRIX.items() if roles != MATRIX["/"] and role in roles and path[-4:] != ".csv"]
+    for role in Role
 }
 
 

@@ -23,6 +23,8 @@ MATRIX: dict[str, frozenset[Role | None]] = {
     "/bank": frozenset({Role.BANK}),
     "/recommendation": frozenset({Role.IMMIGRATION, Role.OVERSIGHT}),
     "/operations": frozenset({Role.OPERATOR}),
+    "/oversight": frozenset({Role.OVERSIGHT}),
+    "/oversight/findings.csv": frozenset({Role.OVERSIGHT}),
 }
 CELLS = [(path, role) for path in MATRIX for role in (None, *Role)]
 CANARIES = (PERSON["name"], *PERSON["name"].split(), PERSON["passport"], PERSON["birth_date"])

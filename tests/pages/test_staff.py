@@ -1,5 +1,7 @@
 """What staff see: a bank its own, Immigration one recommendation with its proof, the operator what broke."""
 
+import csv
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from hub.accounts import Person, Role
 from hub.lookups import INFO, SUITE, Register, SealMissing, read_oversight_key
 from hub.settings import SettingsInvalid
 from tests.hub.exchange import PERSON
-from tests.pages.hall import OVERSIGHT_KEY, Hall, number_of
+from tests.pages.hall import OVERSIGHT_KEY, SILENT, Hall, number_of
 
 pytestmark = pytest.mark.anyio
 FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
@@ -111,6 +113,20 @@ async def test_a_bank_sees_its_own_refusals_alone(hall: Hall) -> None:
     assert "bri, mandiri" in operator.text
     assert "hub quarantine show" in operator.text
     assert operator.headers["refresh"] == "30"
+
+
+async def test_the_oversight_body_sees_the_findings_and_takes_them_away(hall: Hall) -> None:
+    browser = await hall.browser_of(Role.OVERSIGHT)
+    before = len(await read_lookups(hall))
+    page = await browser.get("/oversight")
+    assert SILENT in page.text
+    assert page.text.count('<h2 id="finding-') == 12
+    export = await browser.get("/oversight/findings.csv")
+    assert export.headers["content-type"].startswith("text/csv")
+    assert "attachment" in export.headers["content-disposition"]
+    rows = [row for row in csv.DictReader(io.StringIO(export.text)) if row["subject"] == SILENT]
+    assert {(row["finding"], row["state"], row["cases"]) for row in rows} == {("silent_file", "open", SILENT)}
+    assert [row["sealed"] is not None for row in (await read_lookups(hall))[before:]] == [True, True]
 
 
 async def test_the_operator_sees_who_was_heard_of_last(hall: Hall) -> None:

@@ -34,7 +34,7 @@ ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = {
     Role.APPLICANT: (("/status/file", "nav.file"),),
     Role.BANK: (("/bank", "nav.bank"),),
     Role.IMMIGRATION: (("/recommendation", "nav.recommendation"),),
-    Role.OVERSIGHT: (("/recommendation", "nav.recommendation"),),
+    Role.OVERSIGHT: (("/oversight", "nav.oversight"), ("/recommendation", "nav.recommendation")),
     Role.OPERATOR: (("/operations", "nav.operations"),),
     Role.OFFICER: (),
     Role.MINISTER: (),
