@@ -159,6 +159,17 @@ async def test_a_finding_is_opened_closed_by_late_facts_and_never_deleted(exchan
     await connection.close()
 
 
+async def test_a_finding_that_somebody_rewrote_is_no_longer_the_one_in_the_log(database: str) -> None:
+    exchange = await Exchange.open(database)
+    await tell(exchange, exchange.ministry, exchange.ministry.submitted(), MONDAY)
+    await oversee(exchange, MONDAY + 8 * DAY)
+    assert await fsck.check(exchange.database) == []
+    async with exchange.database.connection() as connection:
+        await connection.execute("UPDATE findings SET lead = replace(lead, $1, $2)", APPLICATION, OTHER)
+    assert [one.kind for one in await fsck.check(exchange.database)] == ["leaf_wrong"]
+    await exchange.database.close()
+
+
 async def ask(database: str, *words: str) -> Result:
     """Run a command of the hub on this database."""
     return await asyncio.to_thread(lambda: CliRunner().invoke(app, list(words), env={"DATABASE_URL": database}))
