@@ -114,7 +114,8 @@ def test_a_withdrawal_under_a_live_visa_is_answered_in_time_or_the_recommendatio
 def test_a_class_that_no_rule_knows_is_an_anomaly_and_entails_the_unpaid_approval() -> None:
     facts = (SUBMITTED, COMPLETED, APPROVED)
     assert names_of(*facts, fact("exemption.granted", 10, class_="religious_institution")) == []
-    odd = fact("exemption.granted", 10)._replace(data=fact("exemption.granted", 10).data | {"class": "cousin"})
+    granted = fact("exemption.granted", 10)
+    odd = granted._replace(data={**granted.data, "class": "cousin"})
     assert names_of(*facts, odd) == ["exemption_anomaly"]
 
 
