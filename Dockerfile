@@ -7,6 +7,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements.txt \
     && useradd --system --uid 10001 exchange \
     && install -d -o exchange -g exchange /exchange/state /exchange/spool
 COPY contracts contracts
+COPY keys keys
 
 FROM packages AS connectors
 COPY connectors connectors

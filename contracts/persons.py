@@ -16,7 +16,7 @@ from contracts.errors import Code, RegistryError
 from contracts.root import Root
 from contracts.wire.general_jws import OneSignature, add_signature, read_json, read_signed, sign, write_json
 from contracts.wire.instant import read_instant
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 
 ACT_BYTES_MAX = 64 * 1024
 
@@ -80,12 +80,12 @@ def require_persons(act: Act, persons: int) -> None:
         raise RegistryError(Code.PERSONS_TOO_FEW, f"{len(act.signers)} signed, {persons} must")
 
 
-def write_act(payload: Mapping[str, Any], typ: str, *keys: PrivateKey) -> bytes:
+def write_act(payload: Mapping[str, Any], typ: str, *keys: Signer) -> bytes:
     """Write an act, signed with each of these keys; with none it is a proposal."""
     return write_json(sign(write_json(payload), typ, *keys))
 
 
-def sign_act(act: bytes, typ: str, key: PrivateKey) -> bytes:
+def sign_act(act: bytes, typ: str, key: Signer) -> bytes:
     """Return the act with one more signature. Raises RegistryError."""
     return write_json(add_signature(read_json(act, "the act"), typ, key))
 

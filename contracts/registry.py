@@ -23,7 +23,7 @@ from contracts.root import Root, check_extends, list_keys, read_chain
 from contracts.wire import base64url
 from contracts.wire.general_jws import read_json, sign, write_json
 from contracts.wire.instant import read_instant
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from contracts.wire.member import (
     Hex,
     Instant,
@@ -445,7 +445,7 @@ def _check_key_kept(party: Participant, key: KeyEntry, kept: tuple[Participant, 
         raise RegistryError(Code.REGISTRY_HISTORY_LOST, f"a revocation of {party.id}")
 
 
-def write_registry(document: Mapping[str, Any], roots: Sequence[Mapping[str, Any]], *persons: PrivateKey) -> bytes:
+def write_registry(document: Mapping[str, Any], roots: Sequence[Mapping[str, Any]], *persons: Signer) -> bytes:
     """Check and sign a document, as `Registry.read` takes it; `roots` is the chain of signed root documents.
 
     Raises RegistryError.

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.wire.general_jws import Signed, add_signature, read_json, read_signed, sign, write_json
 from contracts.wire.instant import read_instant
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from contracts.wire.member import Hex, Instant, Label, Name, Part, Positive, Thumbprint, describe_invalid
 
 FORMAT = "tkahub-root/1"
@@ -203,13 +203,13 @@ def check_extends(old: Sequence[Root], new: Sequence[Root]) -> None:
         raise RegistryError(Code.ROOT_ROLLBACK, f"version {old[-1].version} is in force")
 
 
-def write_root(document: Mapping[str, Any], *keys: PrivateKey) -> dict[str, Any]:
+def write_root(document: Mapping[str, Any], *keys: Signer) -> dict[str, Any]:
     """Check and sign a root document, with its own key and after a rotation the one's before. Raises RegistryError."""
     read_root(document)
     return sign(write_json(document), TYP_ROOT, *keys)
 
 
-def sign_root(members: Mapping[str, Any], key: PrivateKey) -> dict[str, Any]:
+def sign_root(members: Mapping[str, Any], key: Signer) -> dict[str, Any]:
     """Return a signed root document with one more signature. Raises RegistryError."""
     return add_signature(members, TYP_ROOT, key)
 

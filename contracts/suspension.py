@@ -18,7 +18,7 @@ from contracts.persons import Act, read_act, write_act
 from contracts.registry import KeyEntry, LiftedSuspension, Participant, Registry
 from contracts.root import Root
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 from contracts.wire.member import Instant, Label, Name, Part, Thumbprint, describe_invalid
 
 FORMAT = "tkahub-suspension/1"
@@ -44,7 +44,7 @@ class Suspension:
     issued_at: datetime
 
 
-def write_suspension(environment: str, kid: str, reason: str, now: datetime, person: PrivateKey) -> bytes:
+def write_suspension(environment: str, kid: str, reason: str, now: datetime, person: Signer) -> bytes:
     """Sign a suspension."""
     payload = {"format": FORMAT, "environment": environment, "issued_at": write_instant(now)}
     return write_act({**payload, "kid": kid, "reason": reason}, TYP_SUSPENSION, person)

@@ -17,7 +17,7 @@ from contracts.persons import read_members
 from contracts.registry import TYP_REGISTRY, Registry, check_document, check_successor, seal_registry
 from contracts.root import Root, read_chain
 from contracts.wire.general_jws import add_signature, read_json, read_signed, sign, write_json
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 
 FORMAT = "tkahub-proposal/1"
 PROPOSAL_BYTES_MAX = 16 * 1024 * 1024
@@ -82,7 +82,7 @@ class Proposal:
         """Refuse signatures by keys that no longer count, whatever time the document names. Raises RegistryError."""
         read_members(self.act, TYP_REGISTRY, registry.root, now=now)
 
-    def sign(self, key: PrivateKey, pinned: PublicKey, now: datetime) -> "Proposal":
+    def sign(self, key: Signer, pinned: PublicKey, now: datetime) -> "Proposal":
         """Return the proposal with one signature more, after checking all that its signer was shown.
 
         Raises RegistryError, also for a key of nobody whom the root document names.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from contracts.log.proof import Proof
 from contracts.log.tile import Hashes, Tile, inclusion_stretches, tiles_for
 from contracts.registry import Registry
+from contracts.wire import key as wire_key
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey
 from contracts.wire.signature import (
     BATCH_SIZE_MAX,
     CONTENT_TYPE,
@@ -251,7 +251,7 @@ def _add_signature(row: OutboxRow, stored: Mapping[int, StoredSignature]) -> Out
 class Signer:
     """Signs the hub's own events, and keeps to what was signed before."""
 
-    def __init__(self, key: PrivateKey) -> None:
+    def __init__(self, key: wire_key.Signer) -> None:
         self._key = key
         self._registry: Registry | None = None
         self._issuer = ""

@@ -24,7 +24,7 @@ from contracts.log.note import Kind, VerifierKey
 from contracts.log.proof import check_growth
 from contracts.log.tile import Edge, Hashes, consistency_stretches, tiles_for
 from contracts.registry import Registry
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 from hub import failpoint, metrics
 from hub.clock import utc_now
 from hub.health import Health
@@ -56,7 +56,7 @@ class LogRefused(Exception):
 class LogSigner:
     """The log's private key."""
 
-    key: PrivateKey
+    key: Signer
 
     def check(self, registry: Registry) -> None:
         """Raise LogRefused unless the registry names this key as one of the log's."""

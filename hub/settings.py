@@ -1,9 +1,11 @@
 """The hub's settings. This is the only module of the hub that reads the environment."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -11,12 +13,25 @@ class SettingsInvalid(Exception):
     """The environment lacks a setting, or holds one that cannot be used; the message names each in one sentence."""
 
 
+def _check_address(url: str) -> str:
+    """Return a database's address that can be read; whoever stumbles over another one would repeat it."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("postgresql", "postgres") and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # Without the text, which holds a password.
+        raise PydanticCustomError("database_url", "it must be postgresql://user:password@host:port/name")
+    return url
+
+
 class Settings(BaseSettings):
     """What an operator may set, by environment variables of the same names in upper case. Secrets are file paths."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    database_url: str = Field(
+    database_url: Annotated[str, AfterValidator(_check_address)] = Field(
         min_length=1, description="The hub's PostgreSQL database, as postgresql://user:password@host:port/name."
     )
     kafka_bootstrap: str = Field(
@@ -43,11 +58,12 @@ class Settings(BaseSettings):
     )
     hub_key_file: Path | None = Field(
         default=None,
-        description="The hub's private message key (PKCS#8 PEM, mode 0600). The relay needs it; give it to no other.",
+        description="The hub's private message key (PKCS#8 PEM, mode 0600, or a `pkcs11:` URI). The relay needs it; "
+        "give it to no other.",
     )
     log_key_file: Path | None = Field(
         default=None,
-        description="The evidence log's private key (PKCS#8 PEM of an Ed25519 key, mode 0600). "
+        description="The evidence log's private key (Ed25519: PKCS#8 PEM, mode 0600, or a `pkcs11:` URI). "
         "The sequencer needs it; give it to no other.",
     )
     witness_urls: str = Field(

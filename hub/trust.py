@@ -9,15 +9,15 @@ import pydantic_core
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.registry import Registry
 from contracts.suspension import suspend
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from hub.settings import SettingsInvalid
 from hub.store import registry as registry_store
 from hub.store.registry import Stand, Stored
+from keys.fault import KeyFault
+from keys.place import open_key
 
 if TYPE_CHECKING:
     from hub.store.database import Connection
-
-OTHERS_MAY_READ = 0o077
 
 
 class RegistryAbsent(Exception):
@@ -34,16 +34,17 @@ def read_root(path: Path | None) -> PublicKey:
         raise SettingsInvalid(f"TRUST_ROOT_FILE cannot be used: {_reason(error)}.") from None
 
 
-def read_private_key(path: Path | None, name: str) -> PrivateKey:
-    """Return the private key from its PEM file, which nobody but its owner may read. Raises SettingsInvalid."""
+def read_private_key(path: Path | None, name: str) -> Signer:
+    """Return what signs with a key, of a PEM file that only its owner may read or of a token.
+
+    Raises SettingsInvalid.
+    """
     if path is None:
         raise SettingsInvalid(f"{name} is not set: it names a file with a private key (PKCS#8 PEM, mode 0600).")
     try:
-        if path.stat().st_mode & OTHERS_MAY_READ:
-            raise SettingsInvalid(f"{name} can be read by others: set its mode to 0600.")
-        return PrivateKey.from_pem(path.read_bytes())
-    except (OSError, ValueError, Refusal) as error:
-        raise SettingsInvalid(f"{name} cannot be used: {_reason(error)}.") from None
+        return open_key(path)
+    except KeyFault as fault:
+        raise SettingsInvalid(f"{name} {fault}.") from None
 
 
 def _reason(error: Exception) -> str:

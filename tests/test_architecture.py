@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
 POINTS_MIN = 25
-TOP_LEVEL_PACKAGES = {"contracts", "connectors", "hub", "devstack", "tests"}
+TOP_LEVEL_PACKAGES = {"contracts", "keys", "connectors", "hub", "devstack", "tests"}
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "common", "misc", "manager", "managers", "kit"}
 PURE_ROOMS = ("contracts/", "hub/step.py", "connectors/bank/snap.py", "connectors/bank/camt054.py")
 PURE_NAMES = {"translate.py"}
@@ -72,7 +72,7 @@ def list_files() -> list[Path]:
 
 FILES = list_files()
 MODULES = [path for path in FILES if path.suffix == ".py"]
-SHIPPED = [path for path in MODULES if path.parts[0] in ("contracts", "connectors", "hub")]
+SHIPPED = [path for path in MODULES if path.parts[0] in ("contracts", "keys", "connectors", "hub")]
 PURE = [path for path in SHIPPED if path.as_posix().startswith(PURE_ROOMS) or path.name in PURE_NAMES]
 
 

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from connectors.bank import snap
 from connectors.link.fault import SettingsFault
 from contracts import fields
+from keys.fault import KeyFault
+from keys.files import read_secret
 
 RSA_BITS_MIN: Final = 2048
 SECRET_CHARACTERS_MIN: Final = 16
@@ -158,16 +160,28 @@ def _read_partner(profile: Profile, folder: Path) -> Partner:
     listener = profile.listener and profile.listener.model_copy(
         update={name: folder / getattr(profile.listener, name) for name in files}
     )
+    if listener is not None:
+        _check_private(listener.private_key_pem_file)
     update = {"listener": listener, "statement_dir": profile.statement_dir and folder / profile.statement_dir}
     secret = _read_secret(profile.signature, profile.client_secret_file, folder, profile.partner_id)
     status = None if profile.status is None else _read_status(profile.status, folder)
     return Partner(profile.model_copy(update=update), key, secret, status)
 
 
+def _check_private(file: Path) -> None:
+    """Make sure that nobody else may read a key that another library reads. Raises SettingsFault."""
+    try:
+        read_secret(file)
+    except KeyFault as fault:
+        raise SettingsFault(f"The listener's private key {file} {fault}.") from None
+
+
 def _read_status(service: StatusService, folder: Path) -> StatusAccess:
     key_file = folder / service.private_key_pem_file
     try:
-        key = load_pem_private_key(_read_file(key_file, "The key for the bank's status service"), password=None)
+        key = load_pem_private_key(read_secret(key_file), password=None)
+    except KeyFault as fault:
+        raise SettingsFault(f"The key for the bank's status service {key_file} {fault}.") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < RSA_BITS_MIN:

@@ -29,7 +29,7 @@ from connectors.bank.snap_answer import (
     SnapRefusal,
     read_object,
 )
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 
 PATH: Final = "/v1.0/access-token/b2b"
 SERVICE_CODE: Final = "73"
@@ -47,7 +47,7 @@ class Tokens:
     key: bytes
 
     @staticmethod
-    def of(key: PrivateKey) -> "Tokens":
+    def of(key: Signer) -> "Tokens":
         """Return the tokens of the connector that holds this key.
 
         Signatures of this project are deterministic, so every process that holds the key derives the same secret; the

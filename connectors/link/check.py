@@ -14,12 +14,12 @@ from connectors.link.broker import Broker, read_certificate
 from connectors.link.clock import utc_now
 from connectors.link.fault import HubUnreachable, SettingsFault, SpoolLocked, TrustFault
 from connectors.link.hub_client import HubClient
-from connectors.link.key_ring import SETTINGS, Use, is_in_force, next_file
+from connectors.link.key_ring import SETTINGS, Use, is_in_force, read_next
 from connectors.link.settings import ConnectorSettings
 from connectors.link.spool_file import lock_spool
 from connectors.link.trust import Trust, read_private_key, read_root
 from contracts.registry import Registry
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 
 EXIT_OK, EXIT_WRONG, EXIT_SETTINGS, EXIT_UNREACHABLE = 0, 1, 2, 3
 
@@ -52,8 +52,8 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
         root = read_root(settings.trust_root_file)
         key = read_private_key(settings.key_file, "KEY_FILE")
         api_key = read_private_key(settings.api_key_file, "API_KEY_FILE")
-        _read_next(settings.key_file, "message")
-        _read_next(settings.api_key_file, "api")
+        read_next(settings.key_file, "message")
+        read_next(settings.api_key_file, "api")
         broker = Broker.of(settings, f"check-{settings.participant}")
         certificate = read_certificate(settings)
     except SettingsFault as fault:
@@ -104,18 +104,16 @@ def _check_spool(settings: ConnectorSettings) -> Finding:
     return Finding("spool", "ok", "The spool's folder can be written, and no connector is running on it now.")
 
 
-def key_in_use(
-    key: PrivateKey, file: Path, use: Use, registry: Registry, participant: str, now: datetime
-) -> PrivateKey:
+def key_in_use(key: Signer, file: Path, use: Use, registry: Registry, participant: str, now: datetime) -> Signer:
     """Return what the connector signs with: the next key once it is in force, else the key of `file`."""
-    following = _read_next(file, use)
+    following = read_next(file, use)
     usable = following is not None and is_in_force(registry, following, use, participant, now)
     return following if following is not None and usable else key
 
 
 def check_rotation(file: Path, use: Use, registry: Registry, participant: str, now: datetime) -> Finding | None:
     """Say where a rotation of a key stands, or None if there is none. Raises SettingsFault if a key is unreadable."""
-    following = _read_next(file, use)
+    following = read_next(file, use)
     if following is None:
         return None
     setting, old = SETTINGS[use], read_private_key(file, SETTINGS[use])
@@ -134,13 +132,8 @@ def check_rotation(file: Path, use: Use, registry: Registry, participant: str, n
     return Finding("key rotation", "ok", says)
 
 
-def _read_next(file: Path, use: Use) -> PrivateKey | None:
-    following = next_file(file)
-    return read_private_key(following, f"{SETTINGS[use]}.next") if following.exists() else None
-
-
 def check_entry(
-    settings: ConnectorSettings, registry: Registry, key: PrivateKey, api_key: PrivateKey, now: datetime
+    settings: ConnectorSettings, registry: Registry, key: Signer, api_key: Signer, now: datetime
 ) -> list[Finding]:
     """Compare the registry's entry of this participant with the settings."""
     participant = registry.participant(settings.participant)

@@ -22,7 +22,7 @@ from connectors.link.fact import AcceptedBefore
 from connectors.link.fault import HubUnreachable
 from connectors.link.metrics import LinkMetrics
 from contracts.wire import base64url
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 
 ASSERTION_LIFE_S = 50
 TIMEOUT_S = 10.0
@@ -124,7 +124,7 @@ class _Page(BaseModel):
     records: list[_PageRecord]
 
 
-def client_assertion(key: PrivateKey, participant: str, audience: str, now_s: int) -> str:
+def client_assertion(key: Signer, participant: str, audience: str, now_s: int) -> str:
     """Return a signed JWT by which `participant` shows who it is (RFC 7523 section 2.2), for one request."""
     header = {"alg": key.alg, "kid": key.kid, "typ": "JWT"}
     claims = {
@@ -148,7 +148,7 @@ class HubClient:
         http: httpx.AsyncClient,
         api_url: str,
         participant: str,
-        api_key: PrivateKey | Callable[[], PrivateKey],
+        api_key: Signer | Callable[[], Signer],
         clock: Clock = utc_now,
         metrics: LinkMetrics | None = None,
     ) -> None:
@@ -217,7 +217,7 @@ class HubClient:
         headers = {}
         if signed:
             now_s = int(self._clock().timestamp())
-            key = self._api_key if isinstance(self._api_key, PrivateKey) else self._api_key()
+            key = self._api_key() if callable(self._api_key) else self._api_key
             token = client_assertion(key, self._participant, self._audience, now_s)
             headers["authorization"] = f"Bearer {token}"
         try:

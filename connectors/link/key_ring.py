@@ -20,7 +20,8 @@ from connectors.link import failpoint
 from connectors.link.clock import Clock
 from connectors.link.trust import PRIVATE_FILE_MODE, read_private_key
 from contracts.registry import Registry
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import PrivateKey, Signer
+from keys.place import is_token
 
 Use = Literal["message", "api"]
 NEXT_SUFFIX: Final = ".next"
@@ -35,7 +36,15 @@ def next_file(file: Path) -> Path:
     return file.with_name(file.name + NEXT_SUFFIX)
 
 
-def is_in_force(registry: Registry, key: PrivateKey, use: Use, participant: str, now: datetime) -> bool:
+def read_next(file: Path, use: Use) -> Signer | None:
+    """Return the next key, if there is one. A token has none: there the setting names another key, and a restart."""
+    following = next_file(file)
+    if is_token(file) or not following.exists():
+        return None
+    return read_private_key(following, SETTINGS[use] + NEXT_SUFFIX)
+
+
+def is_in_force(registry: Registry, key: Signer, use: Use, participant: str, now: datetime) -> bool:
     """Whether the registry lets this participant use the key now."""
     found = registry.key(key.kid)
     if found is None or found[0].id != participant:
@@ -61,10 +70,9 @@ class KeyRing:
     def reload(self) -> None:
         """Read the files again: another process may have begun or finished a rotation."""
         self._key = read_private_key(self._file, SETTINGS[self._use])
-        following = next_file(self._file)
-        self._next = read_private_key(following, SETTINGS[self._use] + NEXT_SUFFIX) if following.exists() else None
+        self._next = read_next(self._file, self._use)
 
-    def current(self) -> PrivateKey:
+    def current(self) -> Signer:
         """Return the next key once it is in force, else the key."""
         if self._next is not None and self._may_use(self._next):
             if self._told != self._next.kid:
@@ -83,12 +91,12 @@ class KeyRing:
         """Whether the registry has the current key in force."""
         return self._may_use(self.current())
 
-    def _may_use(self, key: PrivateKey) -> bool:
+    def _may_use(self, key: Signer) -> bool:
         registry = self._registry()
         return registry is not None and is_in_force(registry, key, self._use, self._participant, self._clock())
 
 
-def make_next(file: Path) -> PrivateKey:
+def make_next(file: Path) -> Signer:
     """Return the next key of `file`, which is made if there is none, of the same kind."""
     key, following = read_private_key(file, "the key"), next_file(file)
     if not following.exists():

@@ -22,7 +22,7 @@ from connectors.link.retry import keep_trying, where
 from connectors.link.spool import Spool
 from connectors.link.tasks import run_together
 from contracts.wire import base64url
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 from contracts.wire.signature import (
     BATCH_SIZE_MAX,
     NO_PREVIOUS_ROOT,
@@ -50,7 +50,7 @@ class Publisher:
         self,
         spool: Spool,
         author: Author,
-        key: PrivateKey | Callable[[], PrivateKey],
+        key: Signer | Callable[[], Signer],
         broker: Broker,
         metrics: LinkMetrics,
         *,
@@ -76,8 +76,8 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
 
     @property
-    def _key(self) -> PrivateKey:
-        return self._given_key if isinstance(self._given_key, PrivateKey) else self._given_key()
+    def _key(self) -> Signer:
+        return self._given_key() if callable(self._given_key) else self._given_key
 
     async def run(self) -> None:
         """Sign and send for ever; ends only by cancellation or by an error that no retry mends."""

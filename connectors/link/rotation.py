@@ -11,17 +11,23 @@ from typing import Any
 
 import httpx
 
-from connectors.link.fault import HubUnreachable
+from connectors.link.fault import HubUnreachable, SettingsFault
 from connectors.link.hub_client import HubClient
 from connectors.link.key_ring import SETTINGS, Use, is_in_force, make_next, next_file, promote
 from connectors.link.settings import ConnectorSettings
 from connectors.link.trust import Trust, read_private_key, read_root
 from contracts.registry import Registry
+from keys.place import is_token
 
 
 async def rotate_key(settings: ConnectorSettings, use: Use, now: datetime) -> dict[str, Any]:
     """Take the next step of a rotation; return what to tell. Raises LinkFault, Refusal, OSError."""
     file = settings.key_file if use == "message" else settings.api_key_file
+    if is_token(file):
+        raise SettingsFault(
+            f"{SETTINGS[use]} is in a token, where no program makes keys by itself: make the next one there, have it"
+            " registered beside this one, then name it in the setting and start the connector again."
+        )
     old = read_private_key(file, SETTINGS[use])
     if next_file(file).exists():
         following = read_private_key(next_file(file), f"{SETTINGS[use]}.next")

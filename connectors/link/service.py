@@ -34,7 +34,7 @@ from connectors.link.subscriber import Subscriber
 from connectors.link.tasks import end
 from connectors.link.trust import Trust, read_private_key, read_root
 from contracts.registry import Registry
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 
 STOP_TIMEOUT_S = 5
 # The door, then the tasks, then what they hold open.
@@ -58,7 +58,7 @@ class Link:
     broker: Broker
     metrics: LinkMetrics
     author: Author
-    key: PrivateKey
+    key: Signer
     keys: KeyRing
     api_keys: KeyRing
     lineage: Lineage

@@ -25,8 +25,12 @@ class ConnectorSettings(BaseSettings):
     source_uri: str = Field(
         min_length=1, max_length=256, description="The `source` of its events, which the registry must give to it."
     )
-    key_file: Path = Field(description="The private key that signs messages (PKCS#8 PEM, mode 0600).")
-    api_key_file: Path = Field(description="The private key that signs calls to the hub's API (PKCS#8 PEM, mode 0600).")
+    key_file: Path = Field(
+        description="The private key that signs messages (PKCS#8 PEM, mode 0600, or a `pkcs11:` URI)."
+    )
+    api_key_file: Path = Field(
+        description="The private key that signs calls to the hub's API (PKCS#8 PEM, mode 0600, or a `pkcs11:` URI)."
+    )
     hub_api_url: str = Field(
         pattern=r"^https?://[^/]", description="The hub's API, exactly as the operator of the exchange gives it."
     )

@@ -16,11 +16,12 @@ from connectors.link import failpoint
 from connectors.link.fault import SettingsFault, TrustFault
 from contracts.errors import Refusal
 from contracts.registry import Registry, check_successor
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from contracts.wire.signature import VerifiedRoots
+from keys.fault import KeyFault, KeyTrouble
+from keys.place import open_key
 
 PRIVATE_FILE_MODE = 0o600
-OTHERS_MAY = 0o077
 
 _log = structlog.get_logger()
 
@@ -35,19 +36,13 @@ def read_root(path: Path) -> PublicKey:
         raise SettingsFault("TRUST_ROOT_FILE is not a public JWK (Ed25519, P-256): ask the hub's operator.") from None
 
 
-def read_private_key(path: Path, setting: str) -> PrivateKey:
-    """Return the private key of a PEM file that only its owner may read. Raises SettingsFault."""
+def read_private_key(path: Path, setting: str) -> Signer:
+    """Return what signs with a key, of a PEM file that only its owner may read or of a token. Raises SettingsFault."""
     try:
-        mode = path.stat().st_mode
-        pem = path.read_bytes()
-    except OSError as error:
-        raise SettingsFault(f"{setting} cannot be read ({error.strerror}): make one with `hub keys new`.") from None
-    if mode & OTHERS_MAY:
-        raise SettingsFault(f"{setting} may be read by others on this machine: run `chmod 600` on it.")
-    try:
-        return PrivateKey.from_pem(pem)
-    except (ValueError, TypeError, Refusal):
-        raise SettingsFault(f"{setting} is not a PKCS#8 PEM of an Ed25519 or P-256 key.") from None
+        return open_key(path)
+    except KeyFault as fault:
+        hint = ": make one with `hub keys new`" if fault.trouble is KeyTrouble.FILE_UNREADABLE else ""
+        raise SettingsFault(f"{setting} {fault}{hint}.") from None
 
 
 class Trust:

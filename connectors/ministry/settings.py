@@ -1,20 +1,37 @@
 """The settings of the ministry's connector: those of every connector, its ways in and its way out."""
 
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from connectors.link.fault import SettingsFault
 from connectors.link.settings import ConnectorSettings
 from connectors.ministry.mapping import Mapping, MappingInvalid, read_mapping
 
+SCHEMES = ("postgresql", "postgres", "mysql", "mariadb")
+
+
+def _check_address(url: str) -> str:
+    """Return a database's address that can be read; whoever stumbles over another one would repeat it."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in SCHEMES and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        # Without the text, which holds a password.
+        raise PydanticCustomError("database_url", "it must be postgresql://user:password@host:port/name, or mysql://")
+    return url
+
 
 class MinistrySettings(ConnectorSettings):
     """The settings of every connector, where facts come from, and where outcomes go."""
 
-    register_url: str | None = Field(
+    register_url: Annotated[str, AfterValidator(_check_address)] | None = Field(
         default=None,
-        pattern=r"^(postgres(ql)?|mysql|mariadb)://",
         description="The permit register's database (PostgreSQL, MariaDB or MySQL), under a role that may read the"
         " outbox and write outcomes only.",
     )

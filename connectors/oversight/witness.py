@@ -19,7 +19,7 @@ from contracts.log.checkpoint import Checkpoint, Policy, open_checkpoint, read_c
 from contracts.log.fault import Fault, Unproven
 from contracts.log.note import Note, SignatureLine, cosign_text, read_note
 from contracts.log.proof import check_growth, read_path
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 
 REQUEST_BYTES_MAX = 262_144
 TEXT = "text/plain; charset=utf-8"
@@ -31,7 +31,7 @@ class Witness:
     """A witness: its name, its key, and the logs that it watches, each under its own keys."""
 
     name: str
-    key: PrivateKey
+    key: Signer
     logs: Mapping[str, Policy]
 
     def cosign(self, note: Note, now_s: int) -> SignatureLine:

@@ -13,14 +13,14 @@ from connectors.oversight.memory import add_state
 from connectors.oversight.witness import Witness
 from connectors.oversight.witness_door import Desk, WitnessServer, utc_now
 from connectors.oversight.witness_state import WitnessState
-from contracts.errors import Refusal
 from contracts.log.checkpoint import Policy
 from contracts.log.fault import Unproven
 from contracts.log.note import Kind, VerifierKey, is_key_name
-from contracts.wire.key import ED25519, PrivateKey
+from contracts.wire.key import ED25519, PrivateKey, Signer
+from keys.fault import KeyFault
+from keys.place import is_token, open_key
 
 PRIVATE_MODE = 0o600
-OTHERS_MAY_READ = 0o077
 STOP_POLL_S = 0.2
 
 
@@ -72,21 +72,18 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_name_and_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="the witness's name, as in kpk.example/witness")
-    parser.add_argument("--key", type=Path, required=True, help="file of its private key (PKCS#8 PEM, mode 0600)")
+    key_help = "its private key: a file (PKCS#8 PEM, mode 0600) or a pkcs11: URI"
+    parser.add_argument("--key", type=Path, required=True, help=key_help)
 
 
-def read_private_key(file: Path) -> PrivateKey:
-    """Read an Ed25519 key that nobody else may read. Raises WrongUse."""
+def open_witness_key(place: Path) -> Signer:
+    """Return what signs with an Ed25519 key that nobody else may read: a file's or a token's. Raises WrongUse."""
     try:
-        if file.stat().st_mode & OTHERS_MAY_READ:
-            raise WrongUse(f"{file} can be read by others: set its mode to 0600.")
-        key = PrivateKey.from_pem(file.read_bytes())
-    except OSError as error:
-        raise WrongUse(f"{file} cannot be read: {error.strerror}.") from None
-    except Refusal as error:
-        raise WrongUse(f"{file} holds no usable key: {error.detail}.") from None
+        key = open_key(place)
+    except KeyFault as fault:
+        raise WrongUse(f"{'The key' if is_token(place) else place} {fault}.") from None
     if key.alg != ED25519:
-        raise WrongUse(f"{file} holds no Ed25519 key.")
+        raise WrongUse("--key holds no Ed25519 key.")
     return key
 
 
@@ -115,7 +112,7 @@ def _check_name(name: str) -> str:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    witness = Witness(_check_name(arguments.name), read_private_key(arguments.key), read_log_keys(arguments.log_key))
+    witness = Witness(_check_name(arguments.name), open_witness_key(arguments.key), read_log_keys(arguments.log_key))
     state = _open_state(arguments.state)
     try:
         server = WitnessServer(arguments.host, arguments.port, Desk(witness, state, utc_now))
@@ -143,9 +140,9 @@ def _open_state(file: Path) -> WitnessState:
 
 
 def _make_key(arguments: argparse.Namespace) -> int:
-    if not arguments.key.exists():
+    if not is_token(arguments.key) and not arguments.key.exists():
         _write_key(arguments.key, PrivateKey.generate(ED25519))
-    key = read_private_key(arguments.key)
+    key = open_witness_key(arguments.key)
     print(VerifierKey.of(_check_name(arguments.name), Kind.COSIGNATURE_V1, key.public).write())
     return 0
 

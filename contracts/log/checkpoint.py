@@ -26,7 +26,7 @@ from contracts.log.note import (
     timestamp_of,
     verified_by,
 )
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 
 SIZE_MAX = 2**63 - 1
 SIZE_DIGITS_MAX = 19
@@ -104,7 +104,7 @@ def read_checkpoint(text: str) -> Checkpoint:
     return Checkpoint(lines[0], size, root, tuple(lines[3:]))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, key: PrivateKey) -> Note:
+def sign_checkpoint(checkpoint: Checkpoint, key: Signer) -> Note:
     """Sign a checkpoint as the log: the key's name is the log's origin."""
     text = checkpoint.write()
     return Note(text, (sign_text(text, checkpoint.origin, key),))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from contracts.errors import Refusal
 from contracts.log.fault import Fault, Unproven
 from contracts.wire import base64url
-from contracts.wire.key import ED25519, SIGNATURE_BYTES, PrivateKey, PublicKey
+from contracts.wire.key import ED25519, SIGNATURE_BYTES, PublicKey, Signer
 
 NOTE_BYTES_MAX = 262_144
 SIGNATURES_MAX = 64
@@ -207,13 +207,13 @@ def _cosigned(text: str, timestamp: int) -> bytes:
     return COSIGNATURE_LABEL + b"time %d\n" % timestamp + text.encode()
 
 
-def sign_text(text: str, name: str, key: PrivateKey) -> SignatureLine:
+def sign_text(text: str, name: str, key: Signer) -> SignatureLine:
     """Sign a note's text as the log does (type 0x01)."""
     verifier = VerifierKey.of(name, Kind.ED25519, key.public)
     return SignatureLine(name, verifier.key_id, key.sign(text.encode()))
 
 
-def cosign_text(text: str, name: str, key: PrivateKey, timestamp: int) -> SignatureLine:
+def cosign_text(text: str, name: str, key: Signer, timestamp: int) -> SignatureLine:
     """Cosign a checkpoint's text as a witness does (type 0x04), at `timestamp` in POSIX seconds."""
     if not 0 < timestamp <= TIMESTAMP_MAX:
         raise ValueError("a cosignature's time is after 1970")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.wire import base64url
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from contracts.wire.strict_json import read_object
 
 SIGNATURES_MAX = 32
@@ -82,19 +82,19 @@ def write_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def sign(payload: bytes, typ: str, *keys: PrivateKey) -> dict[str, Any]:
+def sign(payload: bytes, typ: str, *keys: Signer) -> dict[str, Any]:
     """Sign a payload with each of these keys."""
     encoded = base64url.encode(payload)
     return {"payload": encoded, "signatures": [_sign_one(encoded, typ, key) for key in keys]}
 
 
-def add_signature(members: Mapping[str, Any], typ: str, key: PrivateKey) -> dict[str, Any]:
+def add_signature(members: Mapping[str, Any], typ: str, key: Signer) -> dict[str, Any]:
     """Return the same with one more signature; an older one by the same key gives way. Raises RegistryError."""
     read = read_signed(members, typ, signatures_min=0)
     others = [one for one, found in zip(members["signatures"], read.signatures, strict=True) if found.kid != key.kid]
     return {**members, "signatures": [*others, _sign_one(members["payload"], typ, key)]}
 
 
-def _sign_one(encoded: str, typ: str, key: PrivateKey) -> dict[str, str]:
+def _sign_one(encoded: str, typ: str, key: Signer) -> dict[str, str]:
     protected = base64url.encode(write_json({"alg": key.alg, "kid": key.kid, "typ": typ}))
     return {"protected": protected, "signature": base64url.encode(key.sign(f"{protected}.{encoded}".encode()))}

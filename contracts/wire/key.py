@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -124,8 +125,27 @@ def _public_jwk(private: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey)
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
 
 
+class Signer(Protocol):
+    """What signs with a private key, wherever that is: 64 bytes that `public` verifies."""
+
+    @property
+    def public(self) -> PublicKey:
+        """The other half."""
+
+    @property
+    def alg(self) -> str:
+        """Ed25519 or ES256."""
+
+    @property
+    def kid(self) -> str:
+        """The thumbprint of the public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """Sign: 64 bytes (RFC 8032, or r || s of RFC 7518 section 3.4)."""
+
+
 class PrivateKey:
-    """A key that may sign; `public` is its other half."""
+    """A key that may sign, in this process' memory; `public` is its other half."""
 
     __slots__ = ("_private", "alg", "kid", "public")
 

@@ -16,7 +16,7 @@ from contracts.errors import Code, Refusal
 from contracts.wire import base64url
 from contracts.wire.envelope import VALUE_BYTES_MAX, write_sequence
 from contracts.wire.instant import read_instant, write_instant
-from contracts.wire.key import ALGORITHMS, SIGNATURE_BYTES, PrivateKey, PublicKey
+from contracts.wire.key import ALGORITHMS, SIGNATURE_BYTES, PublicKey, Signer
 from contracts.wire.record import Headers
 from contracts.wire.strict_json import read_object
 
@@ -324,11 +324,11 @@ def check_typ(signature: Signature, event_type: object) -> None:
         raise Refusal(Code.JWS_TYP_WRONG, "typ and event type do not fit")
 
 
-def _protected(key: PrivateKey, typ: str) -> bytes:
+def _protected(key: Signer, typ: str) -> bytes:
     return base64url.encode(f'{{"alg":"{key.alg}","kid":"{key.kid}","typ":"{typ}"}}'.encode("ascii")).encode("ascii")
 
 
-def sign_single(value: bytes, key: PrivateKey, typ: str = TYP_EVENT) -> str:
+def sign_single(value: bytes, key: Signer, typ: str = TYP_EVENT) -> str:
     """Sign one value: the detached compact JWS (RFC 7515 appendix F)."""
     protected = _protected(key, typ)
     signature = key.sign(protected + b"." + base64url.encode(value).encode("ascii"))
@@ -337,7 +337,7 @@ def sign_single(value: bytes, key: PrivateKey, typ: str = TYP_EVENT) -> str:
 
 def sign_batch(
     values: Sequence[bytes],
-    key: PrivateKey,
+    key: Signer,
     *,
     iss: str,
     aud: str,

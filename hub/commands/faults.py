@@ -20,6 +20,7 @@ from hub.store.tiles import LeavesMissing
 from hub.topics import TopicChanged
 from hub.trust import RegistryAbsent
 from hub.witnesses import WitnessRefused
+from keys.fault import KeyFault
 
 WRONG_SETTINGS = (
     SettingsInvalid,
@@ -60,6 +61,9 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return FOUND_WRONG, str(error)
     if isinstance(error, REFUSED_LOGIN):
         return WRONG_USE, f"The database refuses this user or has no such database ({type(error).__name__})."
+    if isinstance(error, KeyFault):
+        # Which key it is, the part that signs has said when it opened it; now its token is away.
+        return UNREACHABLE, f"A private key {error}."
     if isinstance(error, KafkaUnreachable):
         return UNREACHABLE, f"Kafka cannot be reached: {error}"
     if isinstance(error, OUTAGES):

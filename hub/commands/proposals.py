@@ -11,7 +11,7 @@ from contracts.registry import Registry
 from contracts.root import Root
 from contracts.suspension import Suspension, write_suspension
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from hub import registration, trust
 from hub.clock import utc_now
 from hub.commands.terminal import AsJson, database, print_json, print_line, wait_for, working
@@ -196,7 +196,7 @@ def suspend_key(
         print_line(f"Key {kid} is suspended by {suspended.person}: its messages wait.")
 
 
-async def _suspend(settings: Settings, kid: str, reason: str, person: PrivateKey) -> Suspension:
+async def _suspend(settings: Settings, kid: str, reason: str, person: Signer) -> Suspension:
     pinned, now = trust.read_root(settings.trust_root_file), utc_now()
     async with database(settings) as opened:
         async with opened.connection() as connection:

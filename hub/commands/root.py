@@ -11,7 +11,7 @@ import typer
 from contracts.errors import Code, RegistryError
 from contracts.root import FORMAT, PERSONS_MIN, Root, read_chain, sign_root, write_root
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey, PublicKey
+from contracts.wire.key import PublicKey, Signer
 from hub import trust
 from hub.clock import utc_now
 from hub.commands.proposals import describe_root, write_new, write_over
@@ -124,7 +124,7 @@ def show_root(
     _show(read_chain(_read_json(file), PublicKey.from_jwk(_read_json(root))), as_json)
 
 
-def _read_keys(files: Sequence[Path]) -> list[PrivateKey]:
+def _read_keys(files: Sequence[Path]) -> list[Signer]:
     return [trust.read_private_key(file, "--key") for file in files]
 
 

@@ -38,6 +38,7 @@ class Authority:
         signed = _build(_name(name), self._name, key.public_key(), authority=False).sign(self._key, SHA256())
         made = Certified(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         made.certificate.write_bytes(signed.public_bytes(Encoding.PEM))
+        made.key.touch(mode=0o600)
         made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return made
 

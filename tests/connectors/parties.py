@@ -26,7 +26,7 @@ from contracts.registry import Registry
 from contracts.wire import base64url
 from contracts.wire.envelope import read_envelope, write_envelope
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import PrivateKey, Signer
 from contracts.wire.record import Headers
 from contracts.wire.signature import TYP_EVENT, TYP_RECOMMENDATION, headers_of, sign_single
 from tests.contracts.root_world import write_registry
@@ -72,7 +72,7 @@ class World:
     root: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
     hub: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     bri: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
-    bri_next: PrivateKey | None = None
+    bri_next: Signer | None = None
     ministry: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
     immigration: PrivateKey = field(default_factory=lambda: PrivateKey.generate("Ed25519"))
     api: PrivateKey = field(default_factory=lambda: PrivateKey.generate("ES256"))
@@ -85,7 +85,7 @@ class World:
     partitions: int = 1
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def _keys(self, *keys: tuple[PrivateKey, str]) -> list[dict[str, Any]]:
+    def _keys(self, *keys: tuple[Signer, str]) -> list[dict[str, Any]]:
         day = timedelta(days=1)
         return [
             {
@@ -101,11 +101,11 @@ class World:
             if key.kid not in self.unknown
         ]
 
-    def _bri_keys(self) -> list[tuple[PrivateKey, str]]:
+    def _bri_keys(self) -> list[tuple[Signer, str]]:
         following = [] if self.bri_next is None else [(self.bri_next, "message")]
         return [(self.bri, "message"), *following, (self.api, "api")]
 
-    def _party(self, name: str, kind: str, source: str, *keys: tuple[PrivateKey, str]) -> dict[str, Any]:
+    def _party(self, name: str, kind: str, source: str, *keys: tuple[Signer, str]) -> dict[str, Any]:
         return {
             "id": name,
             "kind": kind,

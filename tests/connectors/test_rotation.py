@@ -20,7 +20,7 @@ from connectors.link.trust import read_private_key
 from contracts.admission import Admitted, admit
 from contracts.registry import Registry
 from contracts.wire.instant import write_instant
-from contracts.wire.key import PrivateKey
+from contracts.wire.key import Signer
 from contracts.wire.record import Record
 from contracts.wire.signature import VerifiedRoots
 from tests.connectors.parties import AUTHOR, HubPeer, World, create_topics, eventually, payment, write_keys
@@ -43,7 +43,7 @@ def settings_of(folder: Path, peer: HubPeer, bootstrap: str, prefix: str) -> Con
     return ConnectorSettings.model_validate({name.lower(): value for name, value in names.items()})
 
 
-def register(peer: HubPeer, following: PrivateKey) -> Registry:
+def register(peer: HubPeer, following: Signer) -> Registry:
     """Put the next key beside the old one, in force an hour from now."""
     world = peer.world
     world.bri_next = following

@@ -24,6 +24,10 @@ STATUS = {"url": "https://bank.example", "partner_id": "HUB", "private_key_pem_f
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "key.pem").write_bytes(public_pem(bank_key(1)))
     (tmp_path / "own.pem").write_bytes(private_pem(bank_key(2)))
+    (tmp_path / "open.pem").write_bytes(private_pem(bank_key(2)))
+    (tmp_path / "open.pem").chmod(0o644)
+    for name in ("key.pem", "own.pem"):
+        (tmp_path / name).chmod(0o600)
     (tmp_path / "secret").write_text(SECRET + "\n")
     (tmp_path / "short").write_text("x")
     (tmp_path / "bad.pem").write_text("nothing")
@@ -54,6 +58,7 @@ def read(folder: Path, agreed: object) -> Any:
         ({**MINIMAL, "signature": "symmetric", "client_secret_file": "absent"}, "cannot be read"),
         ({**MINIMAL, "status": {**STATUS, "url": "ftp://bank.example"}}, "url"),
         ({**MINIMAL, "status": {**STATUS, "private_key_pem_file": "key.pem"}}, "no RSA private key"),
+        ({**MINIMAL, "status": {**STATUS, "private_key_pem_file": "open.pem"}}, "key_file_open_to_others"),
         ({**MINIMAL, "status": {**STATUS, "signature": "symmetric"}}, "client_secret_file"),
         ([MINIMAL, MINIMAL], "same partner_id"),
         ([MINIMAL, {**MINIMAL, "partner_id": "C", "client_key": "B"}], "same partner_id or client_key"),

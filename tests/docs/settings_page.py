@@ -26,7 +26,7 @@ INTRODUCTION = f"""# Settings
 
 {GENERATED}
 
-Every process reads its settings from environment variables, once, when it starts. A secret is never a variable's value but a file: keys are PKCS#8 PEM files of mode 0600. The only exceptions are `DATABASE_URL` and `REGISTER_URL`, which may hold a password; leave it out where PostgreSQL can check the login otherwise (`.pgpass`, a client certificate, peer). A setting that is missing or wrong is named in one sentence, never with its value, and the exit code is 2.
+Every process reads its settings from environment variables, once, when it starts. A secret is never a variable's value but a file: keys are PKCS#8 PEM files of mode 0600 that belong to the process' user, or stay in a token ([Keep keys in a token](../operations.md#keep-keys-in-a-token)). The only exceptions are `DATABASE_URL` and `REGISTER_URL`, which may hold a password; leave it out where PostgreSQL can check the login otherwise (`.pgpass`, a client certificate, peer). A setting that is missing or wrong is named in one sentence, never with its value, and the exit code is 2.
 
 *Setiap proses membaca pengaturannya dari variabel lingkungan saat dimulai. Kunci privat selalu berupa berkas (PEM PKCS#8, mode 0600), bukan isi variabel. Pengaturan yang salah disebut namanya dalam satu kalimat, dengan kode keluar 2.*
 """  # noqa: E501

@@ -29,11 +29,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_contracts_and_the_tools_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = {name for name in opened.namelist() if ".dist-info/" not in name}
-    command = ["git", "ls-files", "contracts", "connectors/oversight", "connectors/__init__.py"]
+    command = ["git", "ls-files", "contracts", "keys", "connectors/oversight", "connectors/__init__.py"]
     listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert set(listing.splitlines()) <= names
     assert {name.split("/")[1] for name in names if name.startswith("connectors/")} == {"__init__.py", "oversight"}
-    assert {name.split("/")[0] for name in names} == {"contracts", "connectors"}
+    assert {name.split("/")[0] for name in names} == {"contracts", "keys", "connectors"}
 
 
 def test_it_asks_for_what_contracts_asks_for() -> None:
