@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from contracts.fields import hundredths
+from contracts.oversight.clocks import find_due
 from contracts.rules.case import PAYMENTS, REJECTED, REVOKED, Fact, State
-from contracts.rules.clock import CalendarError, add_working_days, is_working_day, jakarta_day
+from contracts.rules.clock import jakarta_day
 from contracts.rules.decide import Decision
 from contracts.rules.rulebook import RuleSet
 
@@ -177,7 +178,7 @@ def _stage_of(
         return Stage.ENDED
     if standing is not None:
         return _stage_at_immigration(course) if standing.get("state") == "issued" else Stage.WITHDRAWN
-    if _is_after(_newest(course, DEFICIENT), _newest(course, RESUBMITTED)):
+    if any(until is None for _, until in _pauses_of(course)):
         return Stage.DEFICIENT
     if not decision.blocked_by:
         return Stage.ISSUING
@@ -212,7 +213,8 @@ def _owed(state: State, decision: Decision) -> tuple[Owed, ...]:
 
 def _clock_of(course: Sequence[Said], rule_set: RuleSet | None, state: State, now: datetime) -> Clock | None:
     """Return the clock of the decision, once the application is complete and until it is decided."""
-    completed = _newest(course, COMPLETED)
+    # A second word of completeness starts no clock anew.
+    completed = min((one.time for one in course if one.type == COMPLETED), default=None)
     if completed is None or rule_set is None or state.approved is not None or state.ended is not None:
         return None
     kind = "decision" if state.submitted is None else str(state.submitted.data["permit_kind"])
@@ -220,30 +222,18 @@ def _clock_of(course: Sequence[Said], rule_set: RuleSet | None, state: State, no
     service_time = times.get("extension_decision" if kind == "extension" else "decision", times.get("decision"))
     if service_time is None:
         return None
-    started = jakarta_day(completed)
-    told, handed_in = _newest(course, DEFICIENT), _newest(course, RESUBMITTED)
-    if told is not None and told > completed and _is_after(told, handed_in):
-        return Clock(started, None, paused=True, overdue=False)
-    try:
-        rested = _rested_days(course, completed)
-        due = add_working_days(started, service_time.days + rested)
-    except CalendarError:
-        return Clock(started, None, paused=False, overdue=False)
-    return Clock(started, due, paused=False, overdue=jakarta_day(now) > due)
+    # The one reckoning of service times, by which warnings, breaches and findings go too.
+    due_on, paused = find_due(completed, service_time, _pauses_of(course))
+    overdue = due_on is not None and jakarta_day(now) > due_on
+    return Clock(jakarta_day(completed), due_on, paused=paused, overdue=overdue)
 
 
-def _rested_days(course: Sequence[Said], since: datetime) -> int:
-    """Count the working days on which the applicant owed something after `since`."""
-    rested, told = 0, None
+def _pauses_of(course: Sequence[Said]) -> list[tuple[datetime, datetime | None]]:
+    """Return from when until when the applicant owed something, in order."""
+    pauses: list[tuple[datetime, datetime | None]] = []
     for one in course:
-        if one.time <= since:
-            continue
-        if one.type == DEFICIENT:
-            told = told or jakarta_day(one.time)
-        elif one.type == RESUBMITTED and told is not None:
-            day, until = told, jakarta_day(one.time)
-            while day < until:
-                rested += is_working_day(day)
-                day = date.fromordinal(day.toordinal() + 1)
-            told = None
-    return rested
+        if one.type == DEFICIENT and (not pauses or pauses[-1][1] is not None):
+            pauses.append((one.time, None))
+        elif one.type in (RESUBMITTED, COMPLETED) and pauses and pauses[-1][1] is None:
+            pauses[-1] = pauses[-1][0], one.time
+    return pauses
