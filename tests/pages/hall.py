@@ -17,6 +17,7 @@ from hub.health import Health
 from hub.lookups import Register
 from hub.overseer import Overseer
 from hub.store import accounts
+from hub.store.database import Database
 from hub.trust import RegistryInForce
 from hub.web import facts, log, machines, probes
 from hub.web.counter import Counter
@@ -121,35 +122,37 @@ async def fill(exchange: Exchange) -> None:
 
 
 @asynccontextmanager
-async def open_hall(dsn: str, url: str = URL) -> AsyncIterator[Hall]:
-    """Give the hall over an empty database."""
+async def open_hall(dsn: str, api_dsn: str, url: str = URL) -> AsyncIterator[Hall]:
+    """Give the hall over an empty database; the pages log in as `api_dsn` says, which may do no more than they must."""
     exchange = await Exchange.open(dsn)
     await fill(exchange)
     async with exchange.database.connection() as connection:
         for role, scope in STAFF.items():
             account = make_account(role.value, role, scope.get("unit"), scope.get("participant"), PASSWORD)
             await accounts.add(connection, account, datetime.now(UTC))
-    hall = Hall(exchange, *create_app(exchange, url))
+    api = await Database.open(api_dsn, size=4)
+    hall = Hall(exchange, *create_app(exchange, api, url))
     try:
         yield hall
     finally:
         for browser in hall.browsers.values():
             await browser.aclose()
+        await api.close()
         await exchange.database.close()
 
 
-def create_app(exchange: Exchange, url: str) -> tuple[FastAPI, frozenset[str]]:
+def create_app(exchange: Exchange, database: Database, url: str) -> tuple[FastAPI, frozenset[str]]:
     """Put the API and the pages together as the hub does; give the pages' paths too."""
     in_force = RegistryInForce(exchange.root.public)
-    pages = door.create_pages(exchange.database, url)
-    counter = Counter(exchange.database)
-    register = Register(exchange.database, OVERSIGHT_KEY.public_key())
-    routers = door.create_routers(exchange.database, in_force, register, counter, pages)
+    pages = door.create_pages(database, url)
+    counter = Counter(database)
+    register = Register(database, OVERSIGHT_KEY.public_key())
+    routers = door.create_routers(database, in_force, register, counter, pages)
     app = probes.create_app(
         Health(),
-        machines.create_router(exchange.database, in_force, url),
-        log.create_router(exchange.database, in_force),
-        facts.create_router(exchange.database, in_force, url, counter),
+        machines.create_router(database, in_force, url),
+        log.create_router(database, in_force),
+        facts.create_router(database, in_force, url, counter),
         *routers,
     )
     door.install(app, pages)

@@ -74,7 +74,11 @@ class Visit:
 async def visit(postgres_server: Postgres) -> AsyncIterator[Visit]:
     """Serve the hall, with something refused and something that differs, and start the browser."""
     dsn = postgres_server.create_database()
-    async with open_hall(dsn, "http://127.0.0.1") as hall, served(hall.app) as address, async_playwright() as player:
+    async with (
+        open_hall(dsn, dsn, "http://127.0.0.1") as hall,
+        served(hall.app) as address,
+        async_playwright() as player,
+    ):
         bri = hall.exchange.bri
         await hall.exchange.take(bri.sign(bri.paid("820269900000001", amount="-1.00")))
         browser = await player.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
