@@ -40,7 +40,11 @@ BANK_TYPES = (
     *(f"id.tka.bank.payment.{name}.v1" for name in ("received", "booked", "reversed")),
     "id.tka.bank.difference.explained.v1",
 )
-IMMIGRATION_TYPES = ("id.tka.immigration.recommendation.acknowledged.v1", "id.tka.immigration.visa.approved.v1")
+IMMIGRATION_TYPES = (
+    "id.tka.immigration.recommendation.acknowledged.v1",
+    *(f"id.tka.immigration.visa.{name}.v1" for name in ("approved", "refused", "revoked")),
+    "id.tka.immigration.stay_permit.issued.v1", "id.tka.immigration.entry.recorded.v1",
+)  # fmt: skip
 RECONCILED = (
     *(f"id.tka.hub.difference.{name}.v1" for name in ("opened", "explained", "closed")),
     "id.tka.hub.reconciliation.reported.v1",
