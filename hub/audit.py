@@ -64,6 +64,7 @@ class Exporter:
             return None
         recommended = await store.read_recommended(self.connection, subject)
         indices = self.shared | {message.log_index for message in messages} | {index for index, _, _ in recommended}
+        indices |= await store.read_erased(self.connection, subject)
         indices |= set(await store.read_contracts(self.connection, {message.type for message in messages}))
         checkpoint = await self._choose_checkpoint(max(indices))
         entries = await store.read_entries(self.connection, indices)

@@ -10,6 +10,7 @@ from hub.commands import (
     accounts,
     audit,
     doctor,
+    erase,
     examination,
     kafka,
     log,
@@ -41,6 +42,7 @@ app.add_typer(oversight.register_app, name="register")
 app.add_typer(examination.case_app, name="case")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
+app.add_typer(erase.app, name="erase")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(log.app, name="log")
 app.add_typer(rights.app, name="database")

@@ -15,6 +15,8 @@ POINTS = (
     "intake.after_commit",
     "intake.before_offsets",
     "intake.after_offsets",
+    "erasure.before_commit",
+    "erasure.after_commit",
     "deadlines.before_commit",
     "deadlines.after_commit",
     "reconciler.before_close_commit",

@@ -31,6 +31,7 @@ from contracts.wire.instant import read_instant
 from contracts.wire.record import Record
 from contracts.wire.signature import Signature
 from hub.difference import Closing, DifferenceRow, Occasion, list_passed, read_timer_subject
+from hub.erased import read_erased
 from hub.log_check import check_tree
 from hub.provenance import Finding, Keys, Messages, check_leaves, check_streams, read_keys
 from hub.step import (
@@ -199,7 +200,7 @@ class Refold:
 
     def _check_leaf(self, row: asyncpg.Record) -> None:
         """Compare a message's digest with its bytes, and its leaf with both."""
-        if hashlib.sha256(row["value"]).digest() != row["digest"]:
+        if row["value"] is not None and hashlib.sha256(row["value"]).digest() != row["digest"]:
             self._find("value_changed", f"inbox/{row['log_index']}", "the bytes are not those that the digest names")
         if name_message(row["source"], row["id"]) != row["identity"]:
             self._find("identity_wrong", f"inbox/{row['log_index']}", "it is kept under another message's key")
@@ -347,6 +348,8 @@ def _settle(facts: Iterable[Fact], indices: Sequence[int]) -> list[Fact]:
 
 def _readmit(row: asyncpg.Record) -> Admitted:
     """Read an accepted message again; its signature was judged when it came. Raises Refusal."""
+    if row["value"] is None:
+        return read_erased(dict(row))
     envelope = read_envelope(row["value"])
     event = read_event(envelope.type, envelope.data, envelope.subject)
     record = Record(row["topic_id"], row["partition"], row["offset"], None, row["value"], (), 0)
@@ -391,6 +394,12 @@ async def _check_parked(connection: Connection) -> list[Finding]:
     """Compare every quarantined record with its leaf."""
     findings = []
     async for row in inspection.stream(connection, inspection.READ_PARKED):
+        if row["erased_at"] is not None:
+            said = json.loads(row["entry"])
+            place = (row["code"], row["topic"], row["partition"], row["offset"])
+            if (said.get("code"), said.get("topic"), said.get("partition"), said.get("offset")) != place:
+                findings.append(Finding("leaf_wrong", f"quarantine/{row['id']}", "its leaf is of another record"))
+            continue
         if row["code"] not in list(Code):
             findings.append(Finding("unreadable", f"quarantine/{row['id']}", "its code is none"))
             continue
@@ -413,7 +422,8 @@ async def _check_recommendations(connection: Connection) -> list[Finding]:
     findings = []
     last: dict[str, tuple[int, str]] = {}
     async for row in inspection.stream(connection, inspection.READ_RECOMMENDED):
-        value = json.loads(row["value"])
+        # Of an erased one the entry says all that is left.
+        value = {"data": json.loads(row["entry"] or b"{}")} if row["value"] is None else json.loads(row["value"])
         data = value["data"]
         subject = f"case/{row['key']}"
         revision, state = last.get(row["key"], (0, "withdrawn"))
@@ -421,6 +431,9 @@ async def _check_recommendations(connection: Connection) -> list[Finding]:
         if data["revision"] != expected or (data["state"] == "withdrawn" and state != "issued"):
             detail = f"revision {data['revision']} {data['state']} follows revision {revision} {state}"
             findings.append(Finding("revision_wrong", subject, detail))
+        last[row["key"]] = (data["revision"], data["state"])
+        if row["value"] is None:
+            continue
         leaf = entry.recommendation(
             id=value["id"],
             case=row["key"],
@@ -433,7 +446,6 @@ async def _check_recommendations(connection: Connection) -> list[Finding]:
             findings.append(
                 Finding("leaf_wrong", subject, f"revision {data['revision']} has not the leaf that it needs")
             )
-        last[row["key"]] = (data["revision"], data["state"])
     async for row in inspection.stream(connection, inspection.READ_CASES):
         try:
             standing = None if row["standing"] is None else json.loads(row["standing"])

@@ -303,8 +303,9 @@ class TopicRelay:
         told = await self._discarded.finish(read_told(self._cluster, self.topic, partition, after, until))
         async with self._database.connection() as connection:
             rows = await outbox.read_rows(connection, self.topic, partition, after, until - after)
+        erased = {row.seq for row in rows if row.value is None}
         held = {row.seq: row.value for row in rows}
-        other = [seq for seq, one in told.items() if held.get(seq) != one.value]
+        other = [seq for seq, one in told.items() if seq not in erased and held.get(seq) != one.value]
         if other:
             raise RelayRefused(
                 f"Kafka holds another message at hub-seq {min(other)} of {self.topic}/{partition} than the outbox: "

@@ -43,6 +43,9 @@ class KeyNotOurs(Exception):
 
 def write_headers(row: OutboxRow) -> list[tuple[str, bytes]]:
     """Return the record headers of a signed row."""
+    if row.value is None:
+        # Of what was erased the place remains, so that no reader waits for it; the empty value takes the rest away.
+        return [("hub-seq", b"%d" % row.seq)]
     if row.jws is None:
         raise ValueError("An unsigned message cannot be sent.")
     headers = [("content-type", CONTENT_TYPE), ("jws", row.jws.encode())]
@@ -244,8 +247,14 @@ class Gate:
 
 
 def _add_signature(row: OutboxRow, stored: Mapping[int, StoredSignature]) -> OutboxRow:
-    signature = stored[row.seq]
-    return row._replace(jws=signature.jws, proof=signature.proof)
+    signature = stored.get(row.seq)
+    return row if signature is None else row._replace(jws=signature.jws, proof=signature.proof)
+
+
+def _value_of(row: OutboxRow) -> bytes:
+    if row.value is None:
+        raise ValueError("What was erased cannot be signed.")
+    return row.value
 
 
 class Signer:
@@ -287,7 +296,7 @@ class Signer:
         unsigned = {
             partition: missing
             for partition, rows in found.items()
-            if (missing := [row for row in rows if row.jws is None])
+            if (missing := [row for row in rows if row.jws is None and row.value is not None])
         }
         if not unsigned:
             return dict(found)
@@ -300,24 +309,27 @@ class Signer:
         stored = await outbox.store_signatures(connection, topic, fresh)
         failpoint.reach("relay.after_signature")
         return {
-            partition: [_add_signature(row, stored[partition]) if row.jws is None else row for row in rows]
+            partition: [
+                _add_signature(row, stored[partition]) if row.jws is None and row.value is not None else row
+                for row in rows
+            ]
             for partition, rows in found.items()
         }
 
     def _sign(self, topic: str, partition: int, rows: Sequence[OutboxRow]) -> Iterator[StoredSignature]:
         for row in rows:
             if row.typ == "recommendation":
-                yield StoredSignature(row.seq, sign_single(row.value, self._key, TYP_RECOMMENDATION), None)
+                yield StoredSignature(row.seq, sign_single(_value_of(row), self._key, TYP_RECOMMENDATION), None)
         events = iter([row for row in rows if row.typ != "recommendation"])
         while batch := list(islice(events, BATCH_SIZE_MAX)):
             yield from self._sign_together(topic, partition, batch)
 
     def _sign_together(self, topic: str, partition: int, batch: list[OutboxRow]) -> Iterator[StoredSignature]:
         if len(batch) == 1:
-            yield StoredSignature(batch[0].seq, sign_single(batch[0].value, self._key, TYP_EVENT), None)
+            yield StoredSignature(batch[0].seq, sign_single(_value_of(batch[0]), self._key, TYP_EVENT), None)
             return
         jws, proofs = sign_batch(
-            [row.value for row in batch],
+            list(map(_value_of, batch)),
             self._key,
             iss=self._issuer,
             aud=f"{self.registry.environment}/{topic}/{partition}",

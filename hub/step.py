@@ -48,6 +48,8 @@ BILL_TIMER = "bill_expiry"
 OUTCOME = "id.tka.hub.payment.outcome.v1"
 BILL_OPENED = "id.tka.hub.bill.opened.v1"
 BILL_CLOSED = "id.tka.hub.bill.closed.v1"
+# Whose data were erased is told as nobody when a recommendation must still be withdrawn.
+ERASED_WORKER = {"name": "DIHAPUS / ERASED", "birth_date": "1900-01-01", "nationality": "XXX", "passport": "0000000000"}
 ISSUED = "id.tka.hub.recommendation.issued.v1"
 WITHDRAWN = "id.tka.hub.recommendation.withdrawn.v1"
 RECEIPT = "id.tka.hub.receipt.v1"
@@ -522,7 +524,7 @@ def _recommendation_event(case: Case, standing: Mapping[str, Any]) -> Event:
     source, identity = standing["granted"]
     basis = tuple(Basis(**entry) for entry in standing["basis"])
     stated = Wanted(standing["content"], basis, (source, identity), standing["fingerprint"])
-    personal = case.personal[f"{source} {identity}"]
+    personal = case.personal.get(f"{source} {identity}", ERASED_WORKER)
     data = recommendation_data(
         stated, personal, standing["number"], standing["revision"], standing["state"], standing.get("reason")
     )

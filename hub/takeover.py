@@ -82,7 +82,7 @@ async def _read_missing(
         return []
     told = await read_told(cluster, topic, partition, min(noted, last), position)
     for row in rows:
-        if row.seq in told and told[row.seq].value != row.value:
+        if row.value is not None and row.seq in told and told[row.seq].value != row.value:
             raise StreamsDiverge(
                 f"Kafka holds another message at hub-seq {row.seq} of {topic}/{partition} than this database, which "
                 "was used after it was put back. Restore it once more, and take over before anything is started."

@@ -87,8 +87,8 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
             "Log sebelumnya berakhir karena catatan terbarunya hilang, dan dilanjutkan log ini. Mintalah penjelasan.",
         ),
         Cause.SUCCESSION_UNFOUNDED: Words(
-            "The log that took over does not begin with what the earlier one said, or names less than was seen of it.",
-            "Log lanjutan tidak dimulai dengan isi log sebelumnya, atau menyebut kurang dari yang pernah terlihat.",
+            "The log that took over names less of the earlier one, or another, than was seen of it.",
+            "Log lanjutan menyebut log sebelumnya kurang dari, atau berbeda dengan, yang pernah terlihat.",
         ),
     }
 )

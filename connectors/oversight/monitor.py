@@ -267,10 +267,11 @@ def judge_succession(monitor: Monitor, place: int, said: dict[str, Any]) -> None
     except Unproven as error:
         monitor.alarm(Cause.ENTRY_MALFORMED, f"entry {place}", str(error), entry=said)
         return
-    lost = max(0, ended.size - place)
-    detail = f"{ended.origin} was cosigned up to {ended.size} entries; {place} are kept here, {lost} are lost"
     before = monitor.predecessor
-    gap = "--predecessor shows what they were" if before is None else before.count_kinds(place)
+    kept = place if before is None else _count_common(before, monitor.state, place)
+    gap = "--predecessor shows what they were" if before is None else before.count_kinds(kept)
+    most = "at most " if before is None else ""
+    detail = f"{ended.origin} was cosigned up to {ended.size} entries; {most}{kept} of them are kept here"
     monitor.alarm(Cause.LOG_SUCCEEDED, said["origin"], detail, entry=said, lost=gap)
     if before is None:
         return
@@ -278,9 +279,16 @@ def judge_succession(monitor: Monitor, place: int, said: dict[str, Any]) -> None
     if seen > ended.size or (seen == ended.size and _root(before, seen) != ended.root):
         detail = f"{seen} entries of {ended.origin} were seen, it names another log of {ended.size}"
         monitor.alarm(Cause.SUCCESSION_UNFOUNDED, said["origin"], detail, entry=said, held=before.followed().note)
-    elif _root(before, place) != _root(monitor.state, place):
-        detail = f"its first {place} entries are not those of {ended.origin}"
-        monitor.alarm(Cause.SUCCESSION_UNFOUNDED, said["origin"], detail, entry=said, held=before.followed().note)
+
+
+def _count_common(before: MonitorState, state: MonitorState, size: int) -> int:
+    """Return how many of a log's first `size` entries are those of the log before it, from the first on."""
+    common = 0
+    for old, new in zip(before.leaves(size), state.leaves(size), strict=False):
+        if old != new:
+            break
+        common += 1
+    return common
 
 
 def _root(state: MonitorState, size: int) -> bytes:

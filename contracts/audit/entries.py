@@ -35,6 +35,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = MappingPro
             "unit": _OPTIONAL,
         },
         "finding": _TEXTS(("name", "state", "digest", "at"), str),
+        "erasure": {**_TEXTS(("order", "at"), str), "messages": int},
         "succession": _TEXTS(("origin", "checkpoint"), str),
     }
 )

@@ -65,6 +65,7 @@ class Beyond(StrEnum):
     ORIGINAL_ERASED = "original_erased"
     NO_RECOMMENDATION = "no_recommendation"
     LOG_SUCCEEDED = "log_succeeded"
+    RECOMMENDATION_ERASED = "recommendation_erased"
 
 
 class Words(NamedTuple):
@@ -224,6 +225,10 @@ WORDS: Final[Mapping[str, Words]] = MappingProxyType(
         ),
         Beyond.NO_RECOMMENDATION: Words(
             "There is no recommendation in this pack.", "Tidak ada rekomendasi dalam paket ini."
+        ),
+        Beyond.RECOMMENDATION_ERASED: Words(
+            "What an erased recommendation said: only its number, revision and state, and its place, are proven.",
+            "Isi rekomendasi yang dihapus: hanya nomor, revisi, status, dan tempatnya di log yang terbukti.",
         ),
         Beyond.LOG_SUCCEEDED: Words(
             "What stood at the end of the earlier log: it was lost, and this log took over from what was left.",

@@ -177,7 +177,8 @@ class _Check:
             if self.written.get(kept) != expected:
                 self.findings.doubt(Doubt.LEAF_MISSING, f"succession of {ended.policy.origin}", f"index {kept}")
                 continue
-            detail = f"{ended.policy.origin} was cosigned up to {ended.checkpoint.size} entries, {kept} are kept here"
+            size = ended.checkpoint.size
+            detail = f"{ended.policy.origin} was cosigned up to {size} entries, at most {kept} are kept here"
             self.findings.leave(Beyond.LOG_SUCCEEDED, after.registry.log_origin, detail)
 
     def _check_message(self, message: Message, history: History) -> None:
@@ -385,7 +386,17 @@ class _Check:
             self.findings.leave(Beyond.REGISTRY_AFTERWARDS, self.pack.origin)
         if self.trust.policy.quorum == 0:
             self.findings.leave(Beyond.NO_WITNESS, self.pack.origin)
-        if not statements:
+        shown = {statement.index for statement in statements}
+        erased = [
+            (index, said)
+            for index, said in sorted(self.entries.items())
+            if said["kind"] == "recommendation" and said["case"] == self.pack.subject and index not in shown
+        ]
+        for index, said in erased:
+            name = f"recommendation at {index}"
+            detail = f"{said['number']} revision {said['revision']} {said['state']}"
+            self.findings.leave(Beyond.RECOMMENDATION_ERASED, name, detail)
+        if not statements and not erased:
             self.findings.leave(Beyond.NO_RECOMMENDATION, self.pack.subject)
 
 

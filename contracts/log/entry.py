@@ -159,8 +159,7 @@ def operator_action(*, action: str, subject: str, actor: str, reason: str, at: d
 def succession(*, origin: str, checkpoint: str) -> bytes:
     """Write the first entry of a log that takes over from one whose newest entries were lost.
 
-    `origin` is the new log's, `checkpoint` the old one's last cosigned checkpoint as it was shown. The entry's own
-    index is the number of entries that the old log left it. Raises ValueError.
+    `origin` is the new log's, `checkpoint` the old one's last cosigned checkpoint as it was shown. Raises ValueError.
     """
     return _entry("succession", origin=origin, checkpoint=checkpoint)
 
@@ -190,3 +189,8 @@ def service_time(
 def finding(*, name: str, state: str, digest: bytes, at: datetime) -> bytes:
     """Write the entry of a finding opened or closed: `digest` is salted, since the overseer sees it before anybody."""
     return _entry("finding", name=name, state=state, digest=base64url.encode(digest), at=write_instant(at))
+
+
+def erasure(*, order: str, messages: int, at: datetime) -> bytes:
+    """Write the entry of an erasure: the hex digest of the signed order, and how many originals went."""
+    return _entry("erasure", order=order, messages=messages, at=write_instant(at))

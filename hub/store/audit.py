@@ -24,10 +24,14 @@ READ_MESSAGES = """
     WHERE log_index = ANY($1::bigint[]) OR subject = $2 ORDER BY log_index"""
 READ_RECOMMENDED = """
     SELECT o.leaf_index, o.value, s.jws FROM outbox o LEFT JOIN outbox_signature s USING (topic, partition, seq)
-    WHERE o.topic = 'recommendations' AND o.key = $1 AND o.leaf_index IS NOT NULL ORDER BY o.leaf_index"""
+    WHERE o.topic = 'recommendations' AND o.key = $1 AND o.leaf_index IS NOT NULL AND o.value IS NOT NULL
+    ORDER BY o.leaf_index"""
+READ_ERASED = """
+    SELECT leaf_index FROM outbox
+    WHERE topic = 'recommendations' AND key = $1 AND leaf_index IS NOT NULL AND value IS NULL"""
 READ_ALL_RECOMMENDED = """
     SELECT leaf_index, value FROM outbox
-    WHERE topic = 'recommendations' AND leaf_index IS NOT NULL ORDER BY leaf_index"""
+    WHERE topic = 'recommendations' AND leaf_index IS NOT NULL AND value IS NOT NULL ORDER BY leaf_index"""
 READ_REGISTRIES = "SELECT log_index, document FROM registry ORDER BY version"
 READ_RULE_SETS = "SELECT log_index, document FROM rule_sets ORDER BY log_index"
 READ_CONTRACTS = "SELECT log_index FROM contracts WHERE type = ANY($1::text[])"
@@ -37,7 +41,7 @@ READ_ENTRIES = "SELECT log_index, entry FROM leaves WHERE log_index = ANY($1::bi
 # A payment's id stands in the value of every recommendation that rests on it, word for word.
 READ_RESTING = """
     SELECT o.leaf_index, o.value FROM outbox o
-    WHERE o.topic = 'recommendations' AND o.leaf_index IS NOT NULL
+    WHERE o.topic = 'recommendations' AND o.leaf_index IS NOT NULL AND o.value IS NOT NULL
         AND EXISTS (SELECT FROM unnest($1::bytea[]) AS one (id) WHERE position(one.id IN o.value) > 0)
     ORDER BY o.leaf_index"""
 
@@ -77,6 +81,11 @@ async def list_subjects(connection: Connection, since: int = 0) -> list[str]:
 async def read_recommended(connection: Connection, case: str) -> list[tuple[int, bytes, str | None]]:
     """Return a case's recommendations: log index, value and, once the relay has signed, the signature."""
     return [(row[0], row[1], row[2]) for row in await connection.fetch(READ_RECOMMENDED, case)]
+
+
+async def read_erased(connection: Connection, case: str) -> set[int]:
+    """Return where the entries of a case's recommendations stand whose values were erased."""
+    return {row[0] for row in await connection.fetch(READ_ERASED, case)}
 
 
 async def read_registries(connection: Connection) -> list[tuple[int, str]]:

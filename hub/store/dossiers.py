@@ -22,7 +22,8 @@ READ_SAID = """
     WHERE i.log_index >= $1 AND i.log_index < $2 ORDER BY i.log_index"""
 READ_RECOMMENDED = """
     SELECT DISTINCT ON (leaf_index) leaf_index, value FROM outbox
-    WHERE leaf_index >= $1 AND leaf_index < $2 AND topic = 'recommendations' ORDER BY leaf_index"""
+    WHERE leaf_index >= $1 AND leaf_index < $2 AND topic = 'recommendations' AND value IS NOT NULL
+    ORDER BY leaf_index"""
 ADD = "INSERT INTO dossiers (subject) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 LOCK = "SELECT subject, facts FROM dossiers WHERE subject = ANY($1::text[]) ORDER BY subject FOR UPDATE"
 SAVE_FACTS = """

@@ -34,11 +34,11 @@ READ_SPOKEN = """
 COUNT_LEAVES = "SELECT count(*), COALESCE(min(log_index), 0), COALESCE(max(log_index), -1) FROM leaves"
 READ_ACCEPTED = """
     SELECT i.log_index, i.source, i.id, i.type, i.participant, i.kid, i.subject, i.sequence, i.time, i.identity,
-        i.digest, i.value, i.jws, i.jws_proof, i.received_at, i.topic_id, i.partition, i."offset", l.entry
+        i.digest, i.value, i.jws, i.jws_proof, i.received_at, i.topic_id, i.partition, i."offset", i.fact, l.entry
     FROM inbox i LEFT JOIN leaves l USING (log_index) ORDER BY i.log_index"""
 READ_PARKED = """
     SELECT q.id, q.code, q.salt, q.value, q.topic, q.partition, q."offset", q.participant, q.received_at, q.log_index,
-        l.entry
+        q.erased_at, l.entry
     FROM quarantine q LEFT JOIN leaves l USING (log_index) ORDER BY q.log_index"""
 READ_TIMERS = """
     SELECT log_index, entry FROM leaves
@@ -57,7 +57,7 @@ READ_CODES = "SELECT code, case_id, facts, told FROM billing_codes ORDER BY code
 READ_RECOMMENDED = """
     SELECT o.partition, o.seq, o.key, o.value, o.leaf_index, l.entry
     FROM outbox o LEFT JOIN leaves l ON l.log_index = o.leaf_index
-    WHERE o.topic = 'recommendations' AND NOT o.told_before ORDER BY o.leaf_index"""
+    WHERE o.topic = 'recommendations' AND NOT o.told_before AND o.typ <> 'tombstone' ORDER BY o.leaf_index"""
 
 # Each of these finds what breaks one invariant; no row is what one hopes for.
 GAPS = """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 READ_OUTBOX = """
     SELECT r.* FROM unnest($2::int[], $3::bigint[]) AS u (partition, after)
     CROSS JOIN LATERAL (
-        SELECT o.partition, o.seq, o.key, o.typ, o.value IS NOT NULL, COALESCE(o.value, i.value),
+        SELECT o.partition, o.seq, o.key, o.typ, o.inbox_index IS NULL, COALESCE(o.value, i.value),
                COALESCE(i.jws, s.jws), COALESCE(i.jws_proof, s.jws_proof), o.leaf_index, o.tlog_proof
         FROM outbox o
         LEFT JOIN LATERAL (
@@ -66,7 +66,7 @@ SIGNED = "signed"
 
 
 class OutboxRow(NamedTuple):
-    """One outgoing message; `jws` is None while the hub has not signed its own event yet.
+    """One outgoing message; `jws` is None while the hub has not signed its own event yet, `value` after an erasure.
 
     A recommendation has the index of its leaf in the evidence log, and before it goes out the proof of it.
     """
@@ -75,7 +75,7 @@ class OutboxRow(NamedTuple):
     key: str
     typ: str
     own: bool
-    value: bytes
+    value: bytes | None
     jws: str | None
     proof: str | None
     leaf_index: int | None = None

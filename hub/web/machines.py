@@ -41,7 +41,7 @@ def write_record(row: OutboxRow) -> dict[str, Any]:
     return {
         "seq": row.seq,
         "key": row.key,
-        "value": base64url.encode(row.value),
+        "value": None if row.value is None else base64url.encode(row.value),
         "headers": [[name, value.decode()] for name, value in write_headers(row)],
     }
 

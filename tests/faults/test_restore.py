@@ -26,6 +26,7 @@ HUB = ("hub-intake-1", "hub-relay", "hub-deadlines", "hub-sequencer", "hub-api")
 END_LIMIT_S = 40.0
 COMMAND_LIMIT_S = 90.0
 SETTLE_LIMIT_S = 90.0
+TEST_LIMIT_S = 400
 ISSUED = 'SELECT count(*) FROM leaves WHERE position(\'"kind":"recommendation"\'::bytea IN entry) > 0'
 
 
@@ -111,6 +112,7 @@ def operator(kafka_cluster: Kafka, postgres_server: Postgres, tmp_path: Path) ->
         yield Operator(exchange, tmp_path)
 
 
+@pytest.mark.timeout(TEST_LIMIT_S)
 def test_the_exchange_goes_on_from_an_older_copy_without_a_fork(operator: Operator) -> None:
     exchange, rig = operator.exchange, operator.exchange.rig
     exchange.settle(exchange.natives.tell(exchange.natives.deal(3)))

@@ -84,6 +84,7 @@ async def test_the_hub_seals_with_it(key: Signer, database: str) -> None:
         await opened.close()
     for row in signed:
         assert row.jws is not None
+        assert row.value is not None
         found = verify_signature(row.value, headers_of(row.jws, row.proof), {key.kid: key.public}.get, VerifiedRoots())
         assert found.kid == key.kid
 
