@@ -20,6 +20,7 @@ from tests.faults.background import wait_until
 from tests.faults.exchange import Exchange, open_exchange
 from tests.faults.natives import TOLD_LIMIT_S, open_spool
 from tests.faults.rig import CONNECTORS, EVERYTHING, LIMITS
+from tests.faults.service_times import check_service_times
 from tests.faults.waiting import BOOKING_DAYS, Waiting, begin_waiting
 
 HOURS_MIN = 72
@@ -109,6 +110,7 @@ class Outage:
         """Return what is wrong, but for stretches of `lost` topics, and `deleted` topics that cannot be read whole."""
         found = self.exchange.findings_in_the_end(limit_s=SETTLE_LIMIT_S)
         untimely = [f"time: {line}" for line in self.waiting.findings(self._ahead)]
+        untimely += check_service_times(self.exchange, self._ahead)
         return untimely + [line for line in found if not _is_expected(line, lost, deleted)]
 
 
