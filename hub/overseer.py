@@ -164,21 +164,27 @@ def _sort(said: Iterable[Said]) -> tuple[defaultdict[str, list[Fact]], dict[str,
     fresh: defaultdict[str, list[Fact]] = defaultdict(list)
     claims: dict[str, str] = {}
     for one in said:
-        if one.value is None or one.type in EXPLANATIONS:
+        fact = None if one.type in EXPLANATIONS else _read_fact(one)
+        if fact is None:
             continue
-        try:
-            envelope = read_envelope(one.value)
-            event = read_event(envelope.type, envelope.data, envelope.subject)
-        except Refusal:
-            # Of a contract that this version does not know: what it says is not for it to judge.
-            continue
-        fact = facts_of(envelope, event, one.participant, one.log_index)
         keys = keys_of(one.type, one.subject, fact.data)
         subject = keys.case or one.case or claims.get(one.subject) or one.subject
         fresh[subject].append(fact)
         if one.type == BILLED and keys.billing_code is not None:
             claims[keys.billing_code] = subject
     return fresh, claims
+
+
+def _read_fact(one: Said) -> Fact | None:
+    """Return the fact of a message; None where its original was erased, or is of a contract not known here."""
+    if one.value is None:
+        return one.read_erased()
+    envelope = read_envelope(one.value)
+    try:
+        event = read_event(envelope.type, envelope.data, envelope.subject)
+    except Refusal:
+        return None
+    return facts_of(envelope, event, one.participant, one.log_index)
 
 
 def _look_safely(one: Awake, rules: Rules, now: datetime, news: News) -> Looked:

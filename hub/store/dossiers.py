@@ -17,7 +17,7 @@ READ_HEAD = "SELECT next_index FROM log WHERE id = 1"
 MOVE = "UPDATE oversight_position SET next_index = $1 WHERE id = 1"
 # A payment belongs to whichever case has claimed its code by now, and else to the code.
 READ_SAID = """
-    SELECT i.log_index, i.type, i.subject, i.participant, i.value, b.case_id
+    SELECT i.log_index, i.type, i.subject, i.participant, i.value, b.case_id, i.fact
     FROM inbox i LEFT JOIN billing_codes b ON b.code = i.subject
     WHERE i.log_index >= $1 AND i.log_index < $2 ORDER BY i.log_index"""
 READ_RECOMMENDED = """
@@ -58,7 +58,10 @@ READ_FINDING = """
 
 
 class Said(NamedTuple):
-    """An accepted message as it is followed; `case` is the one that has its billing code."""
+    """An accepted message as it is followed; `case` is the one that has its billing code.
+
+    Of an original that was erased before it was followed, `fact` holds what decisions read, if they read it.
+    """
 
     log_index: int
     type: str
@@ -66,6 +69,11 @@ class Said(NamedTuple):
     participant: str
     value: bytes | None
     case: str | None
+    fact: str | None
+
+    def read_erased(self) -> Fact | None:
+        """Return what is left of an erased original, or None."""
+        return None if self.fact is None else Fact.from_json(from_json(self.fact.encode()))
 
 
 class Awake(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from jiter import from_json
 from typer.testing import CliRunner, Result
 
 from contracts.fields import write_digest
@@ -18,6 +19,7 @@ from hub import fsck
 from hub.cli import app
 from hub.overseer import Overseer
 from hub.store import dossiers
+from hub.store.cases import write_json
 from tests.contracts.samples import SAMPLES
 from tests.hub.exchange import APPLICATION, CODE, NONCE, Exchange, Sender
 
@@ -157,6 +159,22 @@ async def test_a_finding_is_opened_closed_by_late_facts_and_never_deleted(exchan
     with pytest.raises(asyncpg.RaiseError, match="never deleted"):
         await connection.execute("DELETE FROM findings")
     await connection.close()
+
+
+async def test_of_an_erased_original_what_decisions_read_is_followed(database: str) -> None:
+    exchange = await Exchange.open(database)
+    await tell(exchange, exchange.ministry, exchange.ministry.submitted(), MONDAY)
+    await tell(exchange, exchange.ministry, exchange.ministry.permit("completed"), MONDAY)
+    erase = "UPDATE inbox SET value = NULL, erased_at = now(), fact = $2 WHERE type = $1"
+    async with exchange.database.connection() as connection:
+        (kept,) = from_json((await connection.fetchval("SELECT facts FROM cases")).encode())
+        await connection.execute(erase, "id.tka.ministry.permit.submitted.v1", write_json(kept))
+        await connection.execute(erase, "id.tka.ministry.permit.completed.v1", None)
+    await oversee(exchange, MONDAY + timedelta(hours=1))
+    async with exchange.database.connection() as connection:
+        stored = {subject: [fact.type.split(".")[4] for fact in facts] async for subject, facts in _stream(connection)}
+    assert stored == {APPLICATION: ["submitted"]}
+    await exchange.database.close()
 
 
 async def test_a_finding_that_somebody_rewrote_is_no_longer_the_one_in_the_log(database: str) -> None:
