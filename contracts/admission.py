@@ -71,12 +71,24 @@ def admit(record: Record, registry: Registry, roots: VerifiedRoots) -> Verdict:
     except Refusal as refusal:
         if EXPLANATIONS[refusal.code].deferrable:
             return Deferred(record, refusal.code, refusal.detail, progress.participant)
-        return Refused(record, refusal.code, refusal.detail, progress.participant, progress.envelope)
+        envelope = progress.envelope or _attribute(record, progress.participant)
+        return Refused(record, refusal.code, refusal.detail, progress.participant, envelope)
+
+
+def _attribute(record: Record, participant: str | None) -> Envelope | None:
+    """Read which message it is that was refused before anybody asked, if its author is known."""
+    if participant is None or record.value is None:
+        return None
+    try:
+        return read_envelope(record.value)
+    except Refusal:
+        return None
 
 
 def refuse_deferred(deferred: Deferred) -> Refused:
     """Refuse what was deferred and whose deadline has passed."""
-    return Refused(deferred.record, deferred.code, deferred.detail, deferred.participant, None)
+    envelope = _attribute(deferred.record, deferred.participant)
+    return Refused(deferred.record, deferred.code, deferred.detail, deferred.participant, envelope)
 
 
 def _admit(record: Record, registry: Registry, roots: VerifiedRoots, progress: _Progress) -> Admitted:

@@ -9,6 +9,7 @@ import typer
 from hub.commands import (
     accounts,
     audit,
+    counts,
     doctor,
     erase,
     examination,
@@ -43,6 +44,7 @@ app.add_typer(examination.case_app, name="case")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(erase.app, name="erase")
+app.add_typer(counts.app, name="counts")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(log.app, name="log")
 app.add_typer(rights.app, name="database")

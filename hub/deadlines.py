@@ -7,6 +7,7 @@
     heartbeats  on every stream to a participant, so that silence can be told from having nothing to say
     sequences   how far each source is complete
     dossiers    the log is followed: service times that warn or ran out, findings opened and closed
+    counts      what each participant said in each day that is over, and whether it counts the same
     losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them
 
@@ -23,17 +24,19 @@ from tenacity import RetryCallState
 
 from hub import losses, metrics
 from hub.clock import utc_now
+from hub.counts import DayCounter
 from hub.desk import Desk
 from hub.health import Health
 from hub.overseer import Overseer
 from hub.reconciler import Reconciler
-from hub.store import assertions, differences, sequences
+from hub.store import assertions, counts, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
 from hub.store.log import RegistryChanged
 from hub.store.losses import list_losses
 
 GROUP = "deadlines"
 LOST = "lost to retention"
+COUNTS = "daily counts"
 TICK_S = 0.5
 FORGET_EVERY_S = 60.0
 SEQUENCES_EVERY_S = 5.0
@@ -41,6 +44,7 @@ REPORTS_EVERY_S = 60.0
 LOSSES_EVERY_S = 5.0
 DOSSIERS_EVERY_S = 1.0
 GROUPS_EVERY_S = 300.0
+COUNTS_EVERY_S = 5.0
 BATCH_MAX = 500
 # A dossier costs a fraction of a millisecond, a group of a whole unit a second: heartbeats must not wait for them.
 DOSSIERS_PER_STEP_MAX = 200
@@ -113,7 +117,9 @@ class Deadlines:
             metrics.DEADLINES_LEADING.set(0)
             # Whoever leads next shows them; what is shown here would grow old.
             metrics.LOST_UNACKNOWLEDGED.clear()
+            metrics.COUNTS_DIFFERING.clear()
             self._health.note(LOST, None)
+            self._health.note(COUNTS, None)
             await election.close()
 
     async def _lead(self, election: Election, stop: asyncio.Event) -> None:
@@ -126,6 +132,7 @@ class Deadlines:
             Duty("reports", REPORTS_EVERY_S, self._report_days),
             Duty("dossiers", DOSSIERS_EVERY_S, self._keep_dossiers),
             Duty("groups of files", GROUPS_EVERY_S, self._judge_groups),
+            Duty("counts", COUNTS_EVERY_S, self._count_days),
             Duty("losses", LOSSES_EVERY_S, self._show_losses),
             Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
         ]
@@ -195,6 +202,23 @@ class Deadlines:
         for _ in range(BATCHES_PER_TICK_MAX):
             if await Overseer(self._desk).judge_groups(now, GROUPS_PER_STEP_MAX) < GROUPS_PER_STEP_MAX:
                 return
+
+    async def _count_days(self, now: datetime) -> None:
+        counter = DayCounter(self._desk)
+        for made in await counter.catch_up(now):
+            log.info("deadlines.counted", participant=made.participant, day=str(made.day), accepted=made.accepted)
+        for participant, verdict in await counter.judge(now):
+            metrics.COUNTS_STATED.labels(participant, verdict).inc()
+            if verdict != "agrees":
+                log.error("deadlines.count_differs", participant=participant, verdict=verdict)
+        async with self._desk.database.connection() as connection:
+            differing = await counts.count_differing(connection)
+        metrics.COUNTS_DIFFERING.clear()
+        for participant, count in differing.items():
+            metrics.COUNTS_DIFFERING.labels(participant).set(count)
+        named = ", ".join(differing)
+        sentence = f"The daily counts differ from those of {named}: `hub counts show` names what is missing."
+        self._health.note(COUNTS, sentence if differing else None)
 
     async def _show_losses(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:

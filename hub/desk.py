@@ -202,7 +202,10 @@ def park(refused: Refused, bug: str | None = None) -> Parked:
     envelope = refused.envelope
     identity, source = (None, None) if envelope is None else (envelope.id, envelope.source)
     salt = os.urandom(entry.SALT_BYTES)
-    return Parked(refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, bug)
+    sequence = None if envelope is None or refused.participant is None else envelope.sequence
+    return Parked(
+        refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, bug, sequence
+    )  # fmt: skip
 
 
 class Desk:
@@ -580,6 +583,8 @@ def _leaves_of(plan: Plan, now: datetime) -> list[bytes]:
             offset=one.record.offset,
             participant=one.participant,
             received_at=now,
+            source=one.source,
+            sequence=one.sequence,
         )
         for one in plan.parked
     )

@@ -30,6 +30,7 @@ from contracts.wire.envelope import read_envelope
 from contracts.wire.instant import read_instant
 from contracts.wire.record import Record
 from contracts.wire.signature import Signature
+from hub.counts import count_accepted
 from hub.difference import Closing, DifferenceRow, Occasion, list_passed, read_timer_subject
 from hub.erased import read_erased
 from hub.log_check import check_tree
@@ -117,6 +118,7 @@ async def check(database: Database) -> list[Finding]:
         findings += [finding async for finding in check_streams(connection, keys)]
         findings += await _check_recommendations(connection)
         findings += await _check_reports(connection, {log.origin, *(policy.origin for policy in keys.logs)})
+        findings += await _check_counts(connection)
     return findings[:FINDINGS_MAX]
 
 
@@ -411,6 +413,8 @@ async def _check_parked(connection: Connection) -> list[Finding]:
             offset=row["offset"],
             participant=row["participant"],
             received_at=row["received_at"],
+            source=row["source"],
+            sequence=row["sequence"],
         )
         if row["entry"] != expected:
             findings.append(Finding("leaf_wrong", f"quarantine/{row['id']}", "the leaf is not the one of this record"))
@@ -475,4 +479,23 @@ async def _check_reports(connection: Connection, origins: Collection[str]) -> li
             scope = Scope(said["environment"], said["log_origin"], *name, row["log_size"])
             if said["log_origin"] not in origins or await make_document(connection, scope) != row["document"]:
                 findings.append(Finding("report_differs", subject, "the facts come to other bytes"))
+    return findings
+
+
+async def _check_counts(connection: Connection) -> list[Finding]:
+    """Count every day again from the inbox; the days of a participant must tile the log."""
+    findings = []
+    ends: dict[str, tuple[date, int]] = {}
+    for row in await connection.fetch(inspection.READ_COUNTS):
+        participant, day, first_index, log_size = row[0], row[1], row[2], row[3]
+        subject = f"count/{participant}/{day}"
+        before = ends.get(participant, (day - timedelta(days=1), 0))
+        ends[participant] = (day, log_size)
+        if before != (day - timedelta(days=1), first_index):
+            findings.append(Finding("count_wrong", subject, "it does not begin where the day before ends"))
+        said = json.loads(row["document"])["sources"]
+        tallies = await count_accepted(connection, first_index, log_size, [one["source"] for one in said])
+        for one in said:
+            if tallies[one["source"]].close({}).sha256 != one["sha256"]:
+                findings.append(Finding("count_differs", subject, "the inbox comes to another count"))
     return findings

@@ -41,6 +41,8 @@ DEADLINES_RETRIED = Counter("hub_deadlines_retried", "Deferred records that got 
 RECONCILIATION_REPORTS = Counter("hub_reconciliation_reports", "Daily reports published.", ["participant"])
 DIFFERENCES_OPEN = Gauge("hub_differences_open", "Differences that are open.", ["participant", "kind"])
 OVERSIGHT_FOLLOWED = Counter("hub_oversight_followed", "Entries of the log put into dossiers.")
+COUNTS_STATED = Counter("hub_counts_stated", "Daily counts that participants told.", ["participant", "verdict"])
+COUNTS_DIFFERING = Gauge("hub_counts_differing", "Daily counts that differ from the participant's.", ["participant"])
 SOURCE_BEHIND_GAP = Gauge("hub_source_behind_gap", "Highest sequence minus the last one before a gap.", ["source"])
 
 API_REQUESTS = Counter("hub_api_requests", "Answers given.", ["route", "status"])

@@ -21,6 +21,7 @@ from contracts.wire import base64url
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PublicKey
 from contracts.wire.signature import Carried, VerifiedRoots, verify_carried
+from hub.counts import leaves_of
 from hub.store import inspection
 from hub.store.database import Connection
 
@@ -178,15 +179,22 @@ async def check_leaves(connection: Connection, keys: Keys) -> AsyncIterator[Find
         owned[row["log_index"]] = "suspension", _leaf_of_suspension(row["act"], keys)
         if row["sha256"] != _digest_act(row["act"]):
             yield Finding("column_wrong", f"suspensions/{row['log_index']}", "sha256 is not the act's")
+    counted = {
+        leaf: f"count/{row['participant']}/{row['day']}"
+        for row in await connection.fetch(inspection.READ_COUNTS)
+        for leaf in leaves_of(json.loads(row["document"]))
+    }
     async for row in inspection.stream(connection, inspection.READ_OTHER_LEAVES):
         kind, expected = owned.pop(row["log_index"], (None, None))
         if expected is not None:
             if row["entry"] != expected:
                 yield Finding("leaf_wrong", f"leaf/{row['log_index']}", f"the leaf is not the one of this {kind}")
-        elif not _stands_alone(row["entry"], keys):
+        elif counted.pop(row["entry"], None) is None and not _stands_alone(row["entry"], keys):
             yield Finding("leaf_orphan", f"leaf/{row['log_index']}", "nothing that is stored has this leaf")
     for index, (kind, _) in owned.items():
         yield Finding("leaf_wrong", f"leaf/{index}", f"the leaf of a {kind} is not there")
+    for subject in counted.values():
+        yield Finding("leaf_wrong", subject, "the leaf of a count is not there")
     version = await connection.fetchrow(inspection.READ_VERSIONS)
     if version is not None and version["noted"] != version["newest"]:
         yield Finding(

@@ -8,9 +8,11 @@ the bank's inquiry; nothing of the worker ever comes here.
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
 
 from connectors.bank.bill import Bill
 from connectors.bank.differences import Differences
@@ -19,6 +21,7 @@ from connectors.bank.translate import notification_key
 from connectors.link.clock import Clock
 from connectors.link.delivery import Delivered
 from connectors.link.message import event_id_of
+from connectors.link.problem import Problem
 from connectors.link.spool import Spool
 from connectors.link.status import Shown, Table
 from contracts.events.hub import BillClosed, BillOpened, PaymentOutcome
@@ -26,7 +29,6 @@ from contracts.wire.instant import write_instant
 
 #: Without a word from the hub for so long, a bill that is not known here may still exist.
 PICTURE_KEPT: Final = timedelta(minutes=15)
-STATUS_NOT_FOUND: Final = 404
 SHOWN_MAX: Final = 1_000
 ROWS_SHOWN_MAX: Final = 50
 
@@ -100,22 +102,22 @@ class BankBook:
     def routes(self) -> APIRouter:
         """Return the questions about one bill and one payment, and what an operator should look at."""
         router = APIRouter()
-        router.add_api_route("/bills/{billing_code}", self.bill, methods=["GET"])
-        router.add_api_route("/payments/{payment_request_id:path}", self.payment, methods=["GET"])
+        router.add_api_route("/bills/{billing_code}", self.bill, methods=["GET"], response_model=None)
+        router.add_api_route("/payments/{payment_request_id:path}", self.payment, methods=["GET"], response_model=None)
         router.add_api_route("/snap/refusals", self.refusals, methods=["GET"])
         router.add_api_route("/snap/unclear", self.unclear, methods=["GET"])
         router.add_api_route("/differences", self.differences.list_open, methods=["GET"])
         return router
 
-    async def bill(self, billing_code: str) -> Mapping[str, Any]:
+    async def bill(self, billing_code: str) -> Mapping[str, Any] | JSONResponse:
         """Return the bill's state as last told: open, paid, expired or cancelled."""
         bill = await self.find_bill(billing_code)
         if bill is None:
-            raise HTTPException(STATUS_NOT_FOUND, "this bank was told of no such bill")
+            return Problem(HTTPStatus.NOT_FOUND, "bill-unknown", "This bank was told of no such bill.").render()
         told = {"state": bill.state, "amount": bill.amount, "currency": bill.currency, "told_at": bill.told_at}
         return {**told, "expires_at": bill.expires_at}
 
-    async def payment(self, payment_request_id: str, partner_id: str | None = None) -> Mapping[str, Any]:
+    async def payment(self, payment_request_id: str, partner_id: str | None = None) -> Mapping[str, Any] | JSONResponse:
         """Return what is known of a payment: its message, the outcome last told, our refusal, the bank's own word.
 
         `partner_id` names the partner where two use the same number; without it the first that has it is shown.
@@ -124,7 +126,7 @@ class BankBook:
             name = partner.profile.partner_id
             if partner_id in (None, name) and (known := await self._known(name, payment_request_id)):
                 return known
-        raise HTTPException(STATUS_NOT_FOUND, "no such payment was notified")
+        return Problem(HTTPStatus.NOT_FOUND, "payment-unknown", "No such payment was notified.").render()
 
     async def _known(self, partner_id: str, payment_request_id: str) -> dict[str, Any] | None:
         event_id = event_id_of(self._source, notification_key(partner_id, payment_request_id))

@@ -1,10 +1,13 @@
 """What `check` looks at: each finding in plain words, with the fix. Nothing is changed."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import httpx
 from aiokafka.errors import KafkaError
@@ -15,8 +18,9 @@ from connectors.link.clock import utc_now
 from connectors.link.fault import HubUnreachable, SettingsFault, SpoolLocked, TrustFault
 from connectors.link.hub_client import HubClient
 from connectors.link.key_ring import SETTINGS, Use, is_in_force, read_next
+from connectors.link.receipts import tell_missing
 from connectors.link.settings import ConnectorSettings
-from connectors.link.spool_file import lock_spool
+from connectors.link.spool_file import lock_spool, read_missing_receipts
 from connectors.link.trust import Trust, read_private_key, read_root
 from contracts.registry import Registry
 from contracts.wire.key import PublicKey, Signer
@@ -61,6 +65,9 @@ async def check_link(settings: ConnectorSettings) -> AsyncIterator[Finding]:
         return
     yield Finding("keys", "ok", "The root's public key and the private keys can be read.")
     yield _check_spool(settings)
+    missing = _check_receipts(settings)
+    if missing is not None:
+        yield missing
     async with httpx.AsyncClient() as http:
         hub = HubClient(http, settings.hub_api_url, settings.participant, api_key)
         try:
@@ -102,6 +109,22 @@ def _check_spool(settings: ConnectorSettings) -> Finding:
     except OSError as error:
         return Finding("spool", "settings", f"SPOOL_DIR cannot be written ({error.strerror}): give a folder that can.")
     return Finding("spool", "ok", "The spool's folder can be written, and no connector is running on it now.")
+
+
+def _check_receipts(settings: ConnectorSettings) -> Finding | None:
+    """Look into the spool, which a running connector may be writing, for receipts that are overdue."""
+    if not settings.spool_file.exists():
+        return None
+    sent_before = utc_now() - timedelta(seconds=settings.receipt_within_s)
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(settings.spool_file))}?mode=ro", uri=True)) as db:
+            missing = read_missing_receipts(db, sent_before)
+    except sqlite3.Error:
+        # A spool of an older version: the connector brings it up to date when it starts.
+        return None
+    if missing.count:
+        return Finding("receipts", "wrong", tell_missing(missing, settings.receipt_within_s))
+    return Finding("receipts", "ok", "No receipt of the hub is overdue.")
 
 
 def key_in_use(key: Signer, file: Path, use: Use, registry: Registry, participant: str, now: datetime) -> Signer:

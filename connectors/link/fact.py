@@ -94,9 +94,9 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptEntry:
-    """What the hub says of one message: `code` is None when it was accepted."""
+    """What the hub says of one message: `code` is None when it was accepted, `event_id` when it could not be read."""
 
-    event_id: str
+    event_id: str | None
     sha256: bytes
     log_index: int
     code: str | None = None
@@ -114,13 +114,28 @@ class AcceptedBefore:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a receipt did to the spool, in counts. `foreign`: the receipt speaks of other bytes than those stored."""
+    """What a receipt did to the spool, in counts. `foreign`: the receipt speaks of other bytes than those stored.
+
+    `strange` counts what no honest hub says to the only sender of this source: foreign bytes, and messages accepted
+    that were never put here; `strange_index` is where the log has the first of them.
+    """
 
     accepted: int = 0
     refused: int = 0
     again: int = 0
     unknown: int = 0
     foreign: int = 0
+    strange: int = 0
+    strange_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MissingReceipts:
+    """Messages whose receipt is overdue: how many, the first of their sequences, when the oldest was first sent."""
+
+    count: int
+    first_sequence: int | None
+    sent_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

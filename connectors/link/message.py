@@ -10,11 +10,10 @@ from typing import Final
 from connectors.link.fact import NATIVE_KEY_LENGTH_MAX, Author, NewEvent
 from contracts.errors import Code, Refusal
 from contracts.events import read_event
-from contracts.wire.envelope import VALUE_BYTES_MAX, read_envelope, write_envelope
+from contracts.wire.envelope import SEQUENCE_MAX, VALUE_BYTES_MAX, read_envelope, write_envelope
 from contracts.wire.instant import write_instant
 
 #: What a fact is judged with before it has its own: as long as any that it may get.
-SEQUENCE_MAX: Final = 2**53 - 1
 NONCE: Final = "A" * 22
 
 

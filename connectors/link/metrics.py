@@ -33,6 +33,8 @@ class LinkMetrics:
         self.refusals = self._gauge("refusals", "Messages that the hub refused, and items set aside", "code")
         self.oldest_unsent = self._gauge("spool_oldest_unsent_timestamp_seconds", "When the oldest unsent was stored")
         self.seen_at = self._gauge("last_seen_timestamp_seconds", "When something was last heard of", "what")
+        self.receipts_missing = self._gauge("receipts_missing", "Messages whose receipt is overdue")
+        self.counts_differing = self._gauge("counts_differing", "Days that the hub counts otherwise than this spool")
         self.offset = self._gauge("clock_offset_seconds", "The hub's clock less this machine's")
         self.last_seen: dict[str, datetime] = {}
         self.clock_offset: timedelta | None = None

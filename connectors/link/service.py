@@ -17,6 +17,7 @@ from fastapi import APIRouter, FastAPI
 
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock, utc_now
+from connectors.link.day_counts import DayCounts
 from connectors.link.door import build_app
 from connectors.link.fact import Author
 from connectors.link.fault import FatalFault, HubUnreachable, LinkFault, SettingsFault, TrustFault
@@ -25,6 +26,7 @@ from connectors.link.key_ring import KeyRing
 from connectors.link.lineage import Lineage
 from connectors.link.metrics import LinkMetrics
 from connectors.link.publisher import Publisher
+from connectors.link.receipts import ReceiptWatch
 from connectors.link.retry import keep_trying
 from connectors.link.settings import ConnectorSettings
 from connectors.link.spool import Spool
@@ -64,6 +66,7 @@ class Link:
     lineage: Lineage
     http: httpx.AsyncClient
     clock: Clock
+    counts: DayCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ async def _serve(settings: ConnectorSettings, join: Join, stop: asyncio.Event, s
         subscriber = subscriber_of(link, agency)
         listening = _listen(settings)
         board = StatusBoard(
-            settings.participant, link.spool, link.trust, link.metrics, subscriber, link.clock, agency.show
+            settings.participant, link.spool, link.trust, link.metrics, subscriber, link.clock, agency.show, link.counts
         )
         app = build_app(board, link.metrics, agency.routes)
         server = _Server(_configure_server(app, agency.protocol))
@@ -235,8 +238,9 @@ async def open_link(settings: ConnectorSettings, clock: Clock = utc_now) -> Asyn
             lineage = Lineage(spool, hub, broker, author, lambda: trust.registry, metrics)
             await lineage.start()
             key = read_private_key(settings.key_file, "KEY_FILE")
+            counts = DayCounts(spool, author, lambda: trust.registry, metrics, clock)
             yield Link(
-                settings, spool, trust, hub, broker, metrics, author, key, keys, api_keys, lineage, http, clock
+                settings, spool, trust, hub, broker, metrics, author, key, keys, api_keys, lineage, http, clock, counts
             )  # fmt: skip
 
 
@@ -293,6 +297,7 @@ def subscriber_of(link: Link, agency: Agency) -> Subscriber:
         metrics=link.metrics,
         source=link.author.source,
         clock=link.clock,
+        counts=link.counts,
     )
     return Subscriber((f"to.{link.author.participant}", *agency.topics), around)
 
@@ -314,6 +319,8 @@ def link_tasks(link: Link, subscriber: Subscriber) -> dict[str, Task]:
         "subscriber": subscriber.run,
         "lineage": link.lineage.settle,
         "registry": lambda: _follow_registry(link),
+        "receipts": ReceiptWatch(link.spool, link.metrics, link.settings.receipt_within_s, link.clock).run,
+        "counts": link.counts.run,
         "erasure": lambda: _erase_settled(link),
     }
 

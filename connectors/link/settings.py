@@ -67,6 +67,13 @@ class ConnectorSettings(BaseSettings):
         description="For how many days a message may travel, at most the registry's `expiry_days_max`.",
     )
 
+    receipt_within_s: float = Field(
+        default=1_800.0,
+        gt=0,
+        description="After so many seconds without the hub's receipt a message that was sent is an alarm; longer than "
+        "the registry's `deferral_s`.",
+    )
+
     @property
     def spool_file(self) -> Path:
         """The one file that holds this connector's spool."""

@@ -22,6 +22,7 @@ from connectors.link.fact import (
     AcceptedBefore,
     Aside,
     Author,
+    MissingReceipts,
     NewEvent,
     Put,
     PutRequest,
@@ -34,6 +35,7 @@ from connectors.link.fact import (
 )
 from connectors.link.settings import SPOOL_BYTES_MAX_DEFAULT
 from connectors.link.spool_file import SpoolFile
+from contracts.counts import Count
 
 __all__ = ["Aside", "Author", "NewEvent", "Put", "Spool", "SpoolStatus", "SpooledFact"]
 
@@ -161,6 +163,18 @@ class Spool:
     async def settle(self, entries: Iterable[ReceiptEntry]) -> Settlement:
         """Apply a receipt; an entry whose SHA-256 is not that of the stored bytes changes nothing and is counted."""
         return await self._run(lambda: self._file.settle(entries))
+
+    async def missing_receipts(self, sent_before: datetime) -> MissingReceipts:
+        """Return how many messages that were first sent before that time have no receipt yet (bounded)."""
+        return await self._run(lambda: self._file.missing_receipts(sent_before))
+
+    async def count(self, first_index: int, log_size: int) -> Count:
+        """Count what the hub's receipts say of a stretch of its log."""
+        return await self._run(lambda: self._file.count(first_index, log_size))
+
+    async def rebuilt_at(self) -> datetime | None:
+        """Return when this spool took over what the hub had of its source; None if it knows all of it itself."""
+        return await self._run(self._file.rebuilt_at)
 
     async def erase_settled(self, before: datetime) -> int:
         """Erase content and signature of what was settled before that time; return how many (bounded a call)."""

@@ -27,6 +27,7 @@ from connectors.link.fact import (
     AcceptedBefore,
     Aside,
     Author,
+    MissingReceipts,
     NewEvent,
     Put,
     PutRequest,
@@ -39,6 +40,7 @@ from connectors.link.fact import (
 )
 from connectors.link.fault import ClaimTaken, LinkFault, SpoolFull, SpoolLocked, SpoolUnusable
 from connectors.link.message import compose, content_digest, event_id_of
+from contracts.counts import Count, Tally
 from contracts.errors import Refusal
 from contracts.wire import base64url
 
@@ -46,6 +48,8 @@ FORMAT = "tkahub-spool/1"
 NONCE_BYTES = 16
 BUSY_TIMEOUT_MS = 5_000
 ERASE_ROWS_MAX = 1_000
+# So many of the oldest messages that wait are looked at: what is behind them is younger.
+MISSING_LOOKED_AT_MAX = 10_000
 SYNCHRONOUS_FULL = 2
 CODE_CONFLICT = "conflict"
 # How many sequence numbers below its last a rebuilt spool has no message of.
@@ -77,10 +81,15 @@ CREATE TABLE IF NOT EXISTS fact (
     sent_at REAL,
     settled_at REAL,
     code TEXT,
-    log_index INTEGER);
+    log_index INTEGER,
+    first_sent_at REAL);
 CREATE INDEX IF NOT EXISTS fact_unsettled ON fact (state, sequence) WHERE state IN ('waiting', 'signed', 'sent');
 CREATE INDEX IF NOT EXISTS fact_refused ON fact (sequence) WHERE state = 'refused';
 CREATE INDEX IF NOT EXISTS fact_erasable ON fact (settled_at) WHERE value IS NOT NULL AND settled_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS fact_logged ON fact (log_index) WHERE state = 'accepted';
+CREATE INDEX IF NOT EXISTS fact_unsettled_digest ON fact (sha256) WHERE state IN ('waiting', 'signed', 'sent');
+CREATE TABLE IF NOT EXISTS refusal (sequence INTEGER PRIMARY KEY, code TEXT NOT NULL, log_index INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS refusal_logged ON refusal (log_index);
 CREATE TABLE IF NOT EXISTS aside (
     number INTEGER PRIMARY KEY, native_key TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL,
     reported_at REAL, subject TEXT, UNIQUE (native_key, code));
@@ -111,6 +120,17 @@ FIND_HEADS = """
 TAKE_BACK = """
     UPDATE fact SET state = 'waiting', jws = NULL, jws_proof = NULL, code = NULL, settled_at = NULL
     WHERE (state IN ('signed', 'sent') OR (state = 'refused' AND code = 'key_revoked')) AND substr(jws, 1, ?) = ?"""
+
+
+def read_missing_receipts(db: sqlite3.Connection, sent_before: datetime) -> MissingReceipts:
+    """Return how many of the oldest messages that wait for a receipt were first sent before that time."""
+    found = db.execute(
+        "SELECT count(*), min(sequence), min(first_sent_at) FROM (SELECT sequence, first_sent_at FROM fact"
+        " WHERE state = 'sent' ORDER BY sequence LIMIT ?) WHERE first_sent_at < ?",
+        (MISSING_LOOKED_AT_MAX, sent_before.timestamp()),
+    ).fetchone()
+    oldest = None if found[2] is None else datetime.fromtimestamp(found[2], UTC)
+    return MissingReceipts(int(found[0]), found[1], oldest)
 
 
 class SpoolFile:
@@ -146,6 +166,13 @@ class SpoolFile:
             if not db.execute("SELECT 1 FROM pragma_table_info('aside') WHERE name = 'subject'").fetchone():
                 # A spool from before things set aside said what they are about.
                 db.execute("ALTER TABLE aside ADD COLUMN subject TEXT")
+            if not db.execute("SELECT 1 FROM pragma_table_info('fact') WHERE name = 'first_sent_at'").fetchone():
+                # A spool from before receipts were waited for from the first send on, and refusals were counted by day.
+                db.execute("ALTER TABLE fact ADD COLUMN first_sent_at REAL")
+                db.execute("UPDATE fact SET first_sent_at = sent_at WHERE state = 'sent'")
+                db.execute(
+                    "INSERT OR IGNORE INTO refusal SELECT sequence, code, log_index FROM fact WHERE state = 'refused'"
+                )
             db.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (FORMAT, self._author.source))
             if db.execute("SELECT format, source FROM identity").fetchone() != (FORMAT, self._author.source):
                 raise SpoolUnusable("This spool is of another SOURCE_URI or version: use a SPOOL_DIR of its own.")
@@ -316,7 +343,8 @@ class SpoolFile:
         now = self._clock().timestamp()
         with self._transaction("sent") as db:
             db.executemany(
-                "UPDATE fact SET state = 'sent', sent_at = ? WHERE sequence = ? AND state IN ('signed', 'sent')",
+                "UPDATE fact SET state = 'sent', sent_at = ?1, first_sent_at = coalesce(first_sent_at, ?1)"
+                " WHERE sequence = ?2 AND state IN ('signed', 'sent')",
                 [(now, sequence) for sequence in sequences],
             )
 
@@ -325,25 +353,70 @@ class SpoolFile:
     def settle(self, entries: Iterable[ReceiptEntry]) -> Settlement:
         """Apply a receipt; an entry whose SHA-256 is not that of the stored bytes changes nothing and is counted."""
         counts = {"accepted": 0, "refused": 0, "again": 0, "unknown": 0, "foreign": 0}
+        strange: list[int] = []
         with self._transaction("settle"):
             for entry in entries:
-                counts[self._settle_one(entry)] += 1
-        return Settlement(**counts)
+                outcome = self._settle_one(entry)
+                counts[outcome] += 1
+                # A rebuilt spool took over all that was accepted, and nothing of what had been refused.
+                if outcome == "foreign" or (outcome == "unknown" and entry.code is None):
+                    strange.append(entry.log_index)
+        return Settlement(**counts, strange=len(strange), strange_index=strange[0] if strange else None)
 
     def _settle_one(self, entry: ReceiptEntry) -> Literal["accepted", "refused", "again", "unknown", "foreign"]:
-        known = self._db.execute("SELECT sha256, state FROM fact WHERE event_id = ?", (entry.event_id,)).fetchone()
+        known = self._find_receipted(entry)
         if known is None:
-            return "unknown"
-        if known[0] != entry.sha256:
+            # A refusal whose message could not be read names no id, and may be of bytes that were settled before.
+            return "again" if entry.event_id is None else "unknown"
+        sequence, sha256, before = known
+        if sha256 != entry.sha256:
             return "foreign"
         state: Literal["accepted", "refused"] = "accepted" if entry.code is None else "refused"
-        if known[1] in ("accepted", state):
+        if before in ("accepted", state):
             return "again"
+        if entry.code is not None:
+            self._db.execute("INSERT OR IGNORE INTO refusal VALUES (?, ?, ?)", (sequence, entry.code, entry.log_index))
         self._db.execute(
-            "UPDATE fact SET state = ?, code = ?, log_index = ?, settled_at = ? WHERE event_id = ?",
-            (state, entry.code, entry.log_index, self._clock().timestamp(), entry.event_id),
+            "UPDATE fact SET state = ?, code = ?, log_index = ?, settled_at = ? WHERE sequence = ?",
+            (state, entry.code, entry.log_index, self._clock().timestamp(), sequence),
         )
         return state
+
+    def _find_receipted(self, entry: ReceiptEntry) -> tuple[int, bytes, str] | None:
+        """Return (sequence, SHA-256, state) of the message that a receipt speaks of: by its id, or else its bytes."""
+        query, value = "event_id = ?", entry.event_id or entry.sha256
+        if entry.event_id is None:
+            query = "sha256 = ? AND state IN ('waiting', 'signed', 'sent')"
+        found: tuple[int, bytes, str] | None = self._db.execute(
+            f"SELECT sequence, sha256, state FROM fact WHERE {query}",  # noqa: S608  # Two constants.
+            (value,),
+        ).fetchone()
+        return found
+
+    def missing_receipts(self, sent_before: datetime) -> MissingReceipts:
+        """Return how many of the oldest messages that wait for a receipt were first sent before that time."""
+        return read_missing_receipts(self._db, sent_before)
+
+    def count(self, first_index: int, log_size: int) -> Count:
+        """Count what the hub's receipts say of a stretch of its log; contents that are erased count all the same."""
+        tally = Tally()
+        accepted = self._db.execute(
+            "SELECT sequence, event_id, sha256 FROM fact"
+            " WHERE state = 'accepted' AND log_index >= ? AND log_index < ? ORDER BY sequence",
+            (first_index, log_size),
+        )
+        for row in accepted:
+            tally.add(*row)
+        refused = self._db.execute(
+            "SELECT code, count(*) FROM refusal WHERE log_index >= ? AND log_index < ? GROUP BY code",
+            (first_index, log_size),
+        )
+        return tally.close(dict(refused.fetchall()))
+
+    def rebuilt_at(self) -> datetime | None:
+        """Return when this spool took over what the hub had of its source; None if it knows all of it itself."""
+        row = self._db.execute("SELECT at FROM note WHERE name = ? AND value <> '0'", (BEGUN_NOTE,)).fetchone()
+        return None if row is None else datetime.fromtimestamp(row[0], UTC)
 
     def erase_settled(self, before: datetime) -> int:
         """Erase content and signature of what was settled before that time; its identity stays for deduplication."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.link.clock import Clock
+from connectors.link.day_counts import DayCounts
 from connectors.link.metrics import LinkMetrics
 from connectors.link.spool import Spool, SpoolStatus
 from connectors.link.subscriber import Subscriber
@@ -15,6 +16,7 @@ from contracts.wire.instant import write_instant
 
 #: Beyond this share of the exchange's clock skew the clock is worth a word.
 SKEW_SHARE_NOTED = 0.5
+DAYS_SHOWN_MAX = 14
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;max-width:70rem}"
@@ -62,6 +64,7 @@ class StatusBoard:
         subscriber: Subscriber,
         clock: Clock,
         show: Show = show_nothing,
+        counts: DayCounts | None = None,
     ) -> None:
         self._participant = participant
         self._spool = spool
@@ -70,6 +73,7 @@ class StatusBoard:
         self._subscriber = subscriber
         self._clock = clock
         self._show = show
+        self._counts = counts
 
     async def measure(self) -> None:
         """Set the gauges that are read only when somebody asks."""
@@ -111,6 +115,19 @@ class StatusBoard:
             notes.append(f"This machine's clock differs from the hub's by {_seconds(offset)} s: set it right.")
         return notes
 
+    async def _count_rows(self) -> tuple[tuple[str, ...], ...]:
+        """Return the newest days as the hub counts them, and whether this spool counts the same."""
+        known = [] if self._counts is None else await self._counts.known()
+        return tuple(
+            (
+                each.day,
+                str(each.hub.accepted),
+                str(sum(each.hub.refused.values())),
+                each.words or each.verdict or "not yet",
+            )
+            for each in known[-DAYS_SHOWN_MAX:]
+        )
+
     async def page(self) -> str:
         """Return the status page, in HTML."""
         state, found, shown = await self._spool.status(), await self.readiness(), await self._show()
@@ -122,6 +139,7 @@ class StatusBoard:
             Table("Spool", ("figure", "value"), _spool_rows(state, now)),
             Table("Refusals by code", ("code", "messages"), refusals),
             Table("Streams", ("stream", "handled up to"), _rows(found["streams"])),
+            Table("Daily counts", ("day", "accepted", "refused", "compared"), await self._count_rows()),
             Table("Clock", ("figure", "value"), (("offset to the hub's, s", str(found["clock_offset_s"])),)),
             *shown.tables,
         ]

@@ -6,6 +6,7 @@ last step repeats the handling, which is idempotent.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,17 +17,20 @@ from aiokafka.errors import KafkaError
 from connectors.link import failpoint
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock
+from connectors.link.day_counts import DayCounts
 from connectors.link.delivery import Delivered, Outdated, StreamItem, verify, verify_admitted
 from connectors.link.fact import ReceiptEntry
 from connectors.link.fault import FatalFault, HubUnreachable, StreamStopped, TrustFault
 from connectors.link.hub_client import HubClient, StreamRecord
 from connectors.link.metrics import LinkMetrics
+from connectors.link.receipts import STRANGE_NOTE
 from connectors.link.retry import keep_trying, where
 from connectors.link.spool import Spool
 from connectors.link.trust import Trust
 from contracts.errors import Code, Refusal
-from contracts.events.hub import Heartbeat, Receipt
+from contracts.events.hub import CountReported, Heartbeat, Receipt
 from contracts.wire import base64url
+from contracts.wire.instant import write_instant
 from contracts.wire.signature import read_headers
 
 POLL_MS = 500
@@ -59,6 +63,7 @@ class Surroundings:
     metrics: LinkMetrics
     source: str
     clock: Clock
+    counts: DayCounts | None = None
 
 
 class StreamReader:
@@ -260,6 +265,8 @@ class StreamReader:
     async def _deliver(self, item: StreamItem, delivered: Delivered) -> None:
         if isinstance(delivered.event, Receipt):
             await self._settle(delivered.event)
+        if isinstance(delivered.event, CountReported) and self._around.counts is not None:
+            await self._around.counts.keep(delivered.event)
         if isinstance(delivered.event, Heartbeat):
             await self._follow_registry(delivered.event)
 
@@ -281,15 +288,23 @@ class StreamReader:
     async def _settle(self, receipt: Receipt) -> None:
         if receipt.source != self._around.source:
             return
-        entries = [ReceiptEntry(each.id, _digest(each.sha256), each.log_index) for each in receipt.accepted]
-        for each in receipt.refused:
-            if each.id is not None:
-                entries.append(ReceiptEntry(each.id, _digest(each.sha256), each.log_index, each.code))
+        entries = [
+            *(ReceiptEntry(each.id, _digest(each.sha256), each.log_index) for each in receipt.accepted),
+            *(ReceiptEntry(each.id, _digest(each.sha256), each.log_index, each.code) for each in receipt.refused),
+        ]
         settlement = await self._around.spool.settle(entries)
         for outcome in ("accepted", "refused", "again", "unknown", "foreign"):
             self._around.metrics.receipts.labels(outcome).inc(getattr(settlement, outcome))
         if settlement.refused or settlement.foreign:
             _log.error("the hub refused messages", refused=settlement.refused, other_bytes=settlement.foreign)
+        if settlement.strange_index is not None:
+            await self._suspect(settlement.strange_index, settlement.strange)
+
+    async def _suspect(self, log_index: int, how_many: int) -> None:
+        """Remember a receipt of what this spool never held, or holds otherwise: somebody may speak in its name."""
+        said = {"log_index": log_index, "at": write_instant(self._around.clock())}
+        await self._around.spool.put(notes={STRANGE_NOTE: json.dumps(said)})
+        _log.error("a receipt speaks of messages that this spool does not hold", messages=how_many, **said)
 
     async def _follow_registry(self, heartbeat: Heartbeat) -> None:
         """A heartbeat that names a newer registry is the sign to fetch it: a revocation must not wait for a timer."""

@@ -24,6 +24,8 @@ class Cause(StrEnum):
     CONTRACT_CHANGED = "contract_changed"
     SEQUENCE_GAP = "sequence_gap"
     COUNT_DIFFERS = "count_differs"
+    COUNT_SKIPPED = "count_skipped"
+    COUNT_NOT_MADE = "count_not_made"
     PACK_OF_ANOTHER_PAST = "pack_of_another_past"
     LOG_SUCCEEDED = "log_succeeded"
     SUCCESSION_UNFOUNDED = "succession_unfounded"
@@ -75,8 +77,15 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
             "Ada nomor urut pesan dari sumber yang tidak ada dalam log, baik diterima maupun ditolak.",
         ),
         Cause.COUNT_DIFFERS: Words(
-            "A participant counted other messages than the log holds of it.",
-            "Hitungan peserta berbeda dari jumlah pesannya dalam log.",
+            "The hub's count of a day, the participant's and the log do not agree.",
+            "Hitungan harian hub, hitungan peserta, dan log tidak sama.",
+        ),
+        Cause.COUNT_SKIPPED: Words(
+            "The hub's daily counts leave out a day or entries of the log.",
+            "Hitungan harian hub melewatkan suatu hari atau catatan dalam log.",
+        ),
+        Cause.COUNT_NOT_MADE: Words(
+            "The hub has stopped counting a source's days.", "Hub berhenti menghitung hari-hari suatu sumber."
         ),
         Cause.PACK_OF_ANOTHER_PAST: Words(
             "A pack shows another entry than the log showed here: the log has two pasts.",

@@ -8,7 +8,7 @@ it said before cannot give the root that it signs.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -28,6 +28,13 @@ from contracts.merkle import leaf_hash
 from contracts.wire.instant import write_instant
 
 ENTRIES_PER_WRITE = 4_096
+# A value that cannot be read names no number, whoever signed it.
+UNREADABLE = frozenset(
+    (
+        Code.JSON_INVALID, Code.JSON_DUPLICATE_KEY, Code.VALUE_BOM, Code.VALUE_NOT_UTF8, Code.ATTRIBUTE_INVALID,
+        Code.ATTRIBUTE_MISSING, Code.ATTRIBUTE_UNKNOWN, Code.RECORD_TOMBSTONE, Code.VALUE_TOO_LARGE, Code.POISON,
+    )
+)  # fmt: skip
 # A checkpoint that is older than one shown before may be shown for so long: no witness has cosigned the newer one yet.
 BEHIND_GRACE_S = 60
 
@@ -172,6 +179,7 @@ class EntryReader:
     def read(self, index: int, entries: list[bytes], leaves: list[bytes]) -> None:
         """Read a stretch of the log, which begins at `index`."""
         rows: list[tuple[int, bytes, str, str | None]] = []
+        counts: list[tuple[int, dict[str, Any]]] = []
         for place, (entry, leaf) in enumerate(zip(entries, leaves, strict=True), index):
             try:
                 said = read_entry(entry)
@@ -182,7 +190,12 @@ class EntryReader:
                 continue
             self._take(place, said, entry)
             rows.append((place, leaf, said["kind"], _whose(said)))
+            if said["kind"] == "count":
+                counts.append((place, said))
         self._state.keep_entries(rows)
+        # A count is about entries before it, which are kept by now.
+        for place, said in counts:
+            self._take_count(place, said)
 
     def _take(self, place: int, said: dict[str, Any], entry: bytes) -> None:
         match said["kind"]:
@@ -201,8 +214,11 @@ class EntryReader:
             case "succession":
                 # It is judged once the entries before it are kept, with which it is compared.
                 self._monitor.successions.append((place, said))
+            case "refused":
+                if "sequence" in said and _is_authors(said):
+                    self._state.keep_refused_number(said["source"], int(said["sequence"]), said["participant"])
             case _:
-                # Refusals, deadlines and what operators did need nothing but their place, and whose they are.
+                # Deadlines and what operators did need nothing but their place, and whose they are.
                 pass
 
     def _take_accepted(self, place: int, said: dict[str, Any]) -> None:
@@ -247,6 +263,20 @@ class EntryReader:
         elif kind == "suspension_lifted":
             self._suspended.pop(kid, None)
         self._state.keep_key(kind, kid, place, entry)
+
+    def _take_count(self, place: int, said: dict[str, Any]) -> None:
+        """Count a source's day again, and see that no day and no entry was left out since the one before."""
+        source, day, first, size = said["source"], said["day"], said["first_index"], said["log_size"]
+        name, last = f"{source} {day}", self._state.last_count(source)
+        held = self._state.count_accepted(source, first, size)
+        if held != said["accepted"] or size > place:
+            detail = f"entry {place} counts {said['accepted']} accepted up to {size}, the log holds {held}"
+            self._monitor.alarm(Cause.COUNT_DIFFERS, name, detail, entry=said, held=held)
+        if (first != 0) if last is None else not follows(last, day, first):
+            before = "no count" if last is None else f"the count of {last[0]}, which ends at {last[1]}"
+            detail = f"entry {place} begins at {first} and follows {before}"
+            self._monitor.alarm(Cause.COUNT_SKIPPED, name, detail, entry=said)
+        self._state.keep_count(place, said)
 
     def _take_rule_set(self, place: int, said: dict[str, Any]) -> None:
         if said["sha256"] not in self._monitor.rule_sets:
@@ -307,4 +337,21 @@ def _whose(said: dict[str, Any]) -> str | None:
         return said.get("source")
     topic = said["topic"]
     numbered = topic.startswith(FROM_PREFIX) and said["code"] != Code.SEQUENCE_REUSED
-    return topic.removeprefix(FROM_PREFIX) if numbered else None
+    # One that names its number explains that one alone. It must name it where the author was known and could be read.
+    nameless = "sequence" not in said and (said["participant"] is None or said["code"] in UNREADABLE)
+    return topic.removeprefix(FROM_PREFIX) if numbered and nameless else None
+
+
+def _is_authors(said: dict[str, Any]) -> bool:
+    """Whether a refusal that names a number can have used it up: it stands on its author's own topic."""
+    own: bool = said["topic"] == f"{FROM_PREFIX}{said['participant']}"
+    return own and said["code"] != Code.SEQUENCE_REUSED
+
+
+def follows(last: tuple[str, int], day: str, first_index: int) -> bool:
+    """Whether a count of a day is the next one after another (day, end), and begins where that ends."""
+    try:
+        next_day = date.fromisoformat(last[0]) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        return False
+    return day == next_day.isoformat() and first_index == last[1]

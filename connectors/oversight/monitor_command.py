@@ -18,6 +18,7 @@ from connectors.oversight.trust_options import add_trust, read_rule_sets, read_t
 from connectors.oversight.witness_command import WrongUse
 from connectors.oversight.witness_door import utc_now
 from contracts.audit.verify import Trust
+from contracts.wire.instant import write_instant
 
 UNREACHABLE = 3
 
@@ -29,7 +30,8 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="follow the whole log and alarm",
         description="Follow the log from checkpoint to checkpoint, compute its tree again, look at every entry, "
         "recheck every recommendation from its pack, and alarm. An alarm is told once and kept with its evidence. "
-        "Exit codes: 0 stopped, or with --once no alarm; 1 with --once an alarm; 2 wrong use; 3 with --once the log "
+        "Exit codes: 0 stopped, or with --once no alarm that waits to be acknowledged; 1 with --once such an alarm; "
+        "2 wrong use; 3 with --once the log "
         "cannot be read.",
         epilog="Example: python -m connectors.oversight monitor https://hub.example --root root.jwk.json "
         "--log-key log.vkey --witness-key witness.vkey --state monitor.sqlite --packs packs",
@@ -43,7 +45,6 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="memory of the log that this one took over from, to compare and to show the gap",
     )
     parser.add_argument("--packs", type=Path, help="folder with packs of `hub audit export --all`, as they come")
-    parser.add_argument("--counts", type=Path, help="folder with the participants' counts (tkahub-count/1)")
     parser.add_argument("--once", action="store_true", help="look once and end, for a timer of your own")
     parser.add_argument("--every-s", type=float, default=10, help="seconds between two looks (default: %(default)s)")
     parser.add_argument(
@@ -57,11 +58,19 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show = commands.add_parser(
         "alarms",
         help="print the alarms that a monitor has kept, with their evidence",
-        description="Print each alarm with its evidence as a line of JSON. Exit code 1 if there is one.",
-        epilog="Example: python -m connectors.oversight alarms --state monitor.sqlite",
+        description="Print each alarm with its evidence as a line of JSON, and acknowledge one that was looked into. "
+        "Exit codes: 0 nothing waits, 1 an alarm waits to be acknowledged, or none of this number does.",
+        epilog="Example: python -m connectors.oversight alarms acknowledge 3 --by Sari "
+        '--reason "Asked the bank on Monday" --state monitor.sqlite',
     )
     add_state(show)
     show.set_defaults(command=_show_alarms)
+    show.add_argument(
+        "action", nargs="?", choices=("acknowledge",), help="say that an alarm was looked into; it is kept for ever"
+    )
+    show.add_argument("number", nargs="?", type=int, help="the alarm's number, as it is printed")
+    show.add_argument("--by", help="with acknowledge: who looked into it")
+    show.add_argument("--reason", help="with acknowledge: what was found. No personal data.")
 
 
 def _open_state(file: Path) -> MonitorState:
@@ -72,9 +81,8 @@ def _open_state(file: Path) -> MonitorState:
 
 
 def _monitor(arguments: argparse.Namespace) -> int:
-    for folder in (arguments.packs, arguments.counts):
-        if folder is not None and not folder.is_dir():
-            raise WrongUse(f"{folder} is no folder.")
+    if arguments.packs is not None and not arguments.packs.is_dir():
+        raise WrongUse(f"{arguments.packs} is no folder.")
     state = _open_state(arguments.state)
     before = None
     if arguments.predecessor is not None:
@@ -129,11 +137,10 @@ def _look(arguments: argparse.Namespace, state: MonitorState, before: MonitorSta
             shown.watch_completeness()
         shown.watch_sequences()
         shown.watch_deadlines(arguments.pack_within_s)
-    if arguments.counts is not None:
-        shown.read_counts(arguments.counts)
+    shown.watch_counts()
     for alarm in monitor.fresh:
         print(json.dumps(alarm.to_json(), ensure_ascii=False) if arguments.json else write_text(alarm), flush=True)
-    return 1 if state.alarms() else code
+    return 1 if state.count_unacknowledged() else code
 
 
 def _tell(sentence: str) -> None:
@@ -150,8 +157,22 @@ def _show_alarms(arguments: argparse.Namespace) -> int:
     if not arguments.state.exists():
         raise WrongUse(f"{arguments.state} does not exist.")
     state = _open_state(arguments.state)
-    alarms = state.alarms()
-    state.close()
-    for alarm in alarms:
-        print(json.dumps(alarm.to_json(), ensure_ascii=False))
-    return int(bool(alarms))
+    try:
+        if arguments.action is not None:
+            return _acknowledge(arguments, state)
+        for kept in state.kept_alarms():
+            print(json.dumps(kept.to_json(), ensure_ascii=False))
+        return int(state.count_unacknowledged() > 0)
+    finally:
+        state.close()
+
+
+def _acknowledge(arguments: argparse.Namespace, state: MonitorState) -> int:
+    """Note who looked into an alarm and why it is over; nothing of it is ever changed or deleted."""
+    if arguments.number is None or not arguments.by or not arguments.reason:
+        raise WrongUse("Say which alarm, and with --by and --reason who looked into it and what was found.")
+    if not state.acknowledge(arguments.number, write_instant(utc_now()), arguments.by, arguments.reason):
+        _tell(f"No alarm {arguments.number} waits to be acknowledged.")
+        return 1
+    print(f"Alarm {arguments.number} is acknowledged.")
+    return 0

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,11 @@ CREATE TABLE IF NOT EXISTS payments (
     source TEXT, id TEXT, number TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (source, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sequences (
     source TEXT, sequence INTEGER, PRIMARY KEY (source, sequence)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refused_numbers (
+    source TEXT, sequence INTEGER, participant TEXT, PRIMARY KEY (source, sequence, participant)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS day_counts (
+    source TEXT, day TEXT, first_index INTEGER NOT NULL, log_size INTEGER NOT NULL, accepted INTEGER NOT NULL,
+    refused INTEGER NOT NULL, sha256 TEXT NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY (source, day)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tops (
     source TEXT, top INTEGER, seen_at REAL NOT NULL, judged INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (source, top)) WITHOUT ROWID;
@@ -45,7 +50,19 @@ CREATE TABLE IF NOT EXISTS packs (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL) W
 CREATE TABLE IF NOT EXISTS alarms (
     number INTEGER PRIMARY KEY, code TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, at TEXT NOT NULL,
     evidence TEXT NOT NULL, UNIQUE (code, subject));
+CREATE TABLE IF NOT EXISTS acknowledgements (
+    number INTEGER PRIMARY KEY REFERENCES alarms (number), at TEXT NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL);
 """
+#: The numbers of a source up to a top that were shown, or that a refusal in the log names.
+NUMBERS = """
+    SELECT sequence FROM sequences WHERE source = :source AND sequence <= :top
+    UNION SELECT sequence FROM refused_numbers
+        WHERE source = :source AND sequence <= :top AND participant = :participant"""
+COUNT_NUMBERS = f"SELECT count(*) FROM ({NUMBERS})"  # noqa: S608  # A constant.
+FIND_GAPS = f"""
+    SELECT before + 1, sequence - 1 FROM (
+        SELECT sequence, lag(sequence, 1, 0) OVER (ORDER BY sequence) AS before FROM ({NUMBERS}))
+    WHERE sequence > before + 1 ORDER BY sequence DESC LIMIT :limit"""  # noqa: S608  # A constant.
 
 
 class Followed(NamedTuple):
@@ -54,6 +71,19 @@ class Followed(NamedTuple):
     size: int
     edge: Edge
     note: str
+
+
+class KeptAlarm(NamedTuple):
+    """An alarm as it is kept: its number, when it was raised, and who looked into it (at, by, reason), if anybody."""
+
+    number: int
+    alarm: Alarm
+    at: str
+    acknowledged: dict[str, str] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON holds it."""
+        return {"number": self.number, "at": self.at, "acknowledged": self.acknowledged} | self.alarm.to_json()
 
 
 class MonitorState:
@@ -75,7 +105,8 @@ class MonitorState:
         return transaction(self._connection)
 
     def _rows(self, query: str, *parameters: Any) -> list[Any]:
-        return self._connection.execute(query, parameters).fetchall()
+        named = parameters[0] if parameters and isinstance(parameters[0], dict) else parameters
+        return self._connection.execute(query, named).fetchall()
 
     def _run(self, statement: str, *parameters: Any) -> int:
         return self._connection.execute(statement, parameters).rowcount
@@ -132,10 +163,39 @@ class MonitorState:
             return None
         return int(self._rows("SELECT idx FROM messages WHERE digest = ?", digest)[0][0])
 
-    def count_accepted(self, source: str, size: int) -> int:
-        """Return how many messages of a source the log of this size holds."""
-        query = "SELECT count(*) FROM entries WHERE kind = 'accepted' AND source = ? AND idx < ?"
-        return int(self._rows(query, source, size)[0][0])
+    def count_accepted(self, source: str, first: int, size: int) -> int:
+        """Return how many messages of a source the log holds from an index on, up to a size."""
+        query = "SELECT count(*) FROM entries WHERE kind = 'accepted' AND source = ? AND idx >= ? AND idx < ?"
+        return int(self._rows(query, source, first, size)[0][0])
+
+    def keep_refused_number(self, source: str, sequence: int, participant: str) -> None:
+        """Note that a refusal names the number that its author used for it."""
+        self._run("INSERT OR IGNORE INTO refused_numbers VALUES (?, ?, ?)", source, sequence, participant)
+
+    def last_count(self, source: str) -> tuple[str, int] | None:
+        """Return the last day that the hub counted of a source, and the log index up to which."""
+        query = "SELECT day, log_size FROM day_counts WHERE source = ? ORDER BY day DESC LIMIT 1"
+        found = self._rows(query, source)
+        return (found[0][0], found[0][1]) if found else None
+
+    def keep_count(self, index: int, said: Mapping[str, Any]) -> None:
+        """Keep what the hub counted of a source's day; the first word counts."""
+        members = ("source", "day", "first_index", "log_size", "accepted", "refused", "sha256")
+        values = [said[name] for name in members]
+        self._run("INSERT OR IGNORE INTO day_counts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *values, index)
+
+    def count_of(self, source: str, day: str) -> dict[str, Any] | None:
+        """Return what the hub counted of a source's day."""
+        query = (
+            "SELECT first_index, log_size, accepted, refused, sha256, idx FROM day_counts WHERE source = ? AND day = ?"
+        )
+        found = self._rows(query, source, day)
+        names = ("first_index", "log_size", "accepted", "refused", "sha256", "entry")
+        return dict(zip(names, found[0], strict=True)) if found else None
+
+    def counted_days(self) -> dict[str, str]:
+        """Return the last day that was counted of each source."""
+        return dict(self._rows("SELECT source, max(day) FROM day_counts GROUP BY source"))
 
     def keys(self) -> dict[str, int | None]:
         """Return every key that the log added, with where it was revoked."""
@@ -259,19 +319,14 @@ class MonitorState:
         self._run("DELETE FROM tops WHERE source = ? AND top < ?", source, top)
         self._run("UPDATE tops SET judged = 1 WHERE source = ? AND top = ?", source, top)
 
-    def count_missing(self, source: str, top: int) -> int:
-        """Return how many numbers from 1 to `top` were not shown of a source."""
-        query = "SELECT count(*) FROM sequences WHERE source = ? AND sequence <= ?"
-        return top - int(self._rows(query, source, top)[0][0])
+    def count_missing(self, source: str, top: int, owner: str | None) -> int:
+        """Return how many numbers up to `top` were neither shown of a source nor named by a refusal."""
+        named = {"source": source, "top": top, "participant": owner}
+        return top - int(self._rows(COUNT_NUMBERS, named)[0][0])
 
-    def gaps(self, source: str, top: int, limit: int) -> list[tuple[int, int]]:
+    def gaps(self, source: str, top: int, owner: str | None, limit: int) -> list[tuple[int, int]]:
         """Return (first, last) of the newest gaps up to `top` in a source's sequence, the newest first."""
-        query = """
-            SELECT before + 1, sequence - 1 FROM (
-                SELECT sequence, lag(sequence, 1, 0) OVER (ORDER BY sequence) AS before
-                FROM sequences WHERE source = ? AND sequence <= ?)
-            WHERE sequence > before + 1 ORDER BY sequence DESC LIMIT ?"""
-        return self._rows(query, source, top, limit)
+        return self._rows(FIND_GAPS, {"source": source, "top": top, "participant": owner, "limit": limit})
 
     def count_refused(self, participant: str) -> int:
         """Return how many refusals of a participant's messages the log holds."""
@@ -327,5 +382,30 @@ class MonitorState:
 
     def alarms(self) -> list[Alarm]:
         """Return every alarm there ever was."""
-        rows = self._rows("SELECT code, subject, detail, evidence FROM alarms ORDER BY number")
-        return [Alarm(code, subject, detail, json.loads(evidence)) for code, subject, detail, evidence in rows]
+        return [kept.alarm for kept in self.kept_alarms()]
+
+    def kept_alarms(self) -> list[KeptAlarm]:
+        """Return every alarm there ever was, by its number, and who acknowledged it."""
+        rows = self._rows(
+            "SELECT number, code, subject, detail, evidence, alarms.at, a.at, by, reason"
+            " FROM alarms LEFT JOIN acknowledgements a USING (number) ORDER BY number"
+        )
+        return [
+            KeptAlarm(
+                row[0], Alarm(row[1], row[2], row[3], json.loads(row[4])), row[5],
+                None if row[6] is None else {"at": row[6], "by": row[7], "reason": row[8]},
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def count_unacknowledged(self) -> int:
+        """Return how many alarms nobody has acknowledged."""
+        query = "SELECT count(*) FROM alarms WHERE number NOT IN (SELECT number FROM acknowledgements)"
+        return int(self._rows(query)[0][0])
+
+    def acknowledge(self, number: int, at: str, by: str, reason: str) -> bool:
+        """Note who has looked into an alarm; False if there is none of this number, or if it was acknowledged."""
+        query = (
+            "INSERT INTO acknowledgements SELECT number, ?, ?, ? FROM alarms WHERE number = ? ON CONFLICT DO NOTHING"
+        )
+        return bool(self._run(query, at, by, reason, number))

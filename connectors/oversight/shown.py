@@ -1,10 +1,11 @@
-"""What is shown beside the log: packs with the originals, and what participants counted. All of it is checked.
+"""What is shown beside the log: packs with the originals, participants' own counts among them. All of it is checked.
 
 The log holds digests alone. The originals come in packs, which `hub audit export --all -o DIR` writes; the oversight
 body fetches that folder as it fetches any file, and no pack is believed: each is rechecked and compared with the log.
 """
 
 import json
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -26,11 +27,14 @@ from contracts.log.note import read_note
 from contracts.merkle import leaf_hash
 from contracts.registry import Registry
 from contracts.rules.case import BILLED, BOOKED, RECEIVED, keys_of
+from contracts.rules.clock import jakarta_day
 from contracts.suspension import read_taken
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.key import PublicKey
 
-COUNT_FORMAT: Final = "tkahub-count/1"
+STATED: Final = ".count.stated.v1"
+#: How long after the end of a day its count may still come.
+COUNT_GRACE: Final = timedelta(days=1)
 GAPS_NAMED_MAX: Final = 20
 GAPS_MAX: Final = 1_000
 #: How long a number may be missing beyond the time in which its message may be deferred.
@@ -81,6 +85,7 @@ class Shown:
         self._take_registries(pack)
         self._take_messages(pack)
         if not findings.failures:
+            self._take_statements(name, pack)
             self._state.include(pack.subject, size, (message.index for message in pack.messages))
         for recommended in pack.recommendations:
             self._take_recommended(name, recommended.index, recommended.value)
@@ -105,6 +110,19 @@ class Shown:
                 sequences.append((envelope.source, envelope.sequence))
                 self._know(message.index, envelope)
         self._state.show((message.index for message in pack.messages), sequences)
+
+    def _take_statements(self, name: str, pack: Pack) -> None:
+        """Compare the participants' own counts of a pack that proved sound."""
+        for message in pack.messages:
+            try:
+                envelope = None if message.value is None else read_envelope(message.value.encode())
+                if envelope is None or not envelope.type.endswith(STATED):
+                    continue
+                read_event(envelope.type, envelope.data, envelope.subject)
+            except Refusal:
+                continue
+            if envelope.data["source"] == envelope.source:
+                self._take_statement(name, message.index, envelope.data)
 
     def _know(self, index: int, envelope: Envelope) -> None:
         """Note whose a message is, by its own word; that the word is its author's is the recheck's to say."""
@@ -224,12 +242,12 @@ class Shown:
 
     def _watch_party(self, party: str | None, tops: dict[str, int]) -> None:
         """Alarm on each source of a participant with gaps, if its refusals cannot be the reason of all of them."""
-        missing = {source: self._state.count_missing(source, top) for source, top in tops.items()}
+        missing = {source: self._state.count_missing(source, top, party) for source, top in tops.items()}
         refused = 0 if party is None else self._state.count_refused(party)
         if sum(missing.values()) <= refused:
             return
         for source, top in tops.items():
-            numbers = _list_gaps(self._state.gaps(source, top, GAPS_MAX))
+            numbers = _list_gaps(self._state.gaps(source, top, party, GAPS_MAX))
             if numbers:
                 named = ", ".join(map(str, numbers[-GAPS_NAMED_MAX:]))
                 # A name that grows with the loss: an older alarm must never silence a newer one.
@@ -244,23 +262,28 @@ class Shown:
         except RegistryError:
             return None
 
-    def read_counts(self, folder: Path) -> None:
-        """Compare what participants counted: {"format", "source", "log_size", "accepted"} in a file each."""
-        for file in sorted(folder.glob("*.json")):
-            try:
-                said: dict[str, Any] = json.loads(file.read_bytes())
-                source, size, accepted = str(said["source"]), int(said["log_size"]), int(said["accepted"])
-            except (ValueError, KeyError, TypeError):
-                self._monitor.alarm(Cause.COUNT_DIFFERS, file.name, f"not of the form {COUNT_FORMAT}", file=file.name)
-                continue
-            if size > self._state.followed().size or said.get("format") != COUNT_FORMAT:
-                continue
-            held = self._state.count_accepted(source, size)
-            if held != accepted:
-                self._monitor.alarm(
-                    Cause.COUNT_DIFFERS, f"{source} below {size}", f"it counted {accepted}, the log holds {held}",
-                    said=said, held=held,
-                )  # fmt: skip
+    def _take_statement(self, name: str, index: int, said: dict[str, Any]) -> None:
+        """Hold what a participant counted of its day against the hub's count, which the log had before it."""
+        source, day = said["source"], said["day"]
+        hub = self._state.count_of(source, day)
+        own = said["counted"]
+        refused = sum(one["count"] for one in own["refused"])
+        stated = {"first_index": said["first_index"], "log_size": said["log_size"], "sha256": own["sha256"]}
+        stated |= {"accepted": own["accepted"], "refused": refused}
+        if said["rebuilt_at"] is not None and hub is not None:
+            # A sender that lost its records does not know what was refused before.
+            stated["refused"] = hub["refused"]
+        if hub is None or any(hub[member] != value for member, value in stated.items()):
+            detail = f"the participant says otherwise in entry {index}"
+            evidence = {"hub": hub, "participant": said, "pack": name, "entry": index}
+            self._monitor.alarm(Cause.COUNT_DIFFERS, f"{source} {day} revision {said['revision']}", detail, **evidence)
+
+    def watch_counts(self) -> None:
+        """Alarm on a source whose days are not counted any more."""
+        overdue = jakarta_day(self._monitor.now - COUNT_GRACE) - timedelta(days=1)
+        for source, day in self._state.counted_days().items():
+            if day < overdue.isoformat():
+                self._monitor.alarm(Cause.COUNT_NOT_MADE, f"{source} after {day}", "", source=source, last=day)
 
 
 def _is_unfounded(registry: Registry, written: bytes) -> bool:

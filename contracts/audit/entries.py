@@ -1,5 +1,6 @@
 """Entries of the log as somebody else wrote them: of a kind that the protocol knows, with its members and no other."""
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -29,6 +30,10 @@ MEMBERS: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = MappingPro
         "rule_set": {"id": str, "version": int, "sha256": str},
         "contract": {"type": str, "sha256": str},
         "timer": _TEXTS(("name", "subject", "at"), str),
+        "count": {
+            **_TEXTS(("participant", "day", "source", "sha256"), str),
+            **_TEXTS(("first_index", "log_size", "accepted", "refused"), int),
+        },
         "operator_action": _TEXTS(("action", "subject", "actor", "reason", "at"), str),
         "service_time": {
             **_TEXTS(("application", "clock", "state", "holder", "started_at", "due_on", "passed_at", "at"), str),
@@ -39,6 +44,9 @@ MEMBERS: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = MappingPro
         "succession": _TEXTS(("origin", "checkpoint"), str),
     }
 )
+#: Members that an entry may have beside them, all or none.
+BESIDE: Final[Mapping[str, Mapping[str, type]]] = MappingProxyType({"refused": {"source": str, "sequence": str}})
+_is_sequence = re.compile(r"[0-9]{20}").fullmatch
 
 
 class EntryMalformed(ValueError):
@@ -55,11 +63,17 @@ def read_entry(raw: bytes) -> dict[str, Any]:
     members = MEMBERS.get(kind) if isinstance(kind, str) else None
     if members is None:
         raise EntryMalformed("no kind that the protocol knows")
-    if said.keys() != {"kind", *members}:
+    beside = BESIDE.get(said["kind"], {})
+    if said.keys() == {"kind", *members, *beside}:
+        members = {**members, **beside}
+    elif said.keys() != {"kind", *members}:
         raise EntryMalformed(f"not the members of {kind}")
     for name, wanted in members.items():
         value = said[name]
         fits = isinstance(value, wanted) and not isinstance(value, bool)
         if not fits or (isinstance(value, int) and not 0 <= value <= INDEX_MAX):
             raise EntryMalformed(f"{kind}: {name}")
+    sequence = said.get("sequence")
+    if sequence is not None and (_is_sequence(sequence) is None or int(sequence) > INDEX_MAX):
+        raise EntryMalformed(f"{kind}: sequence")
     return said

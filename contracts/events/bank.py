@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from contracts import fields
+from contracts.events import count
 from contracts.events.event import EventData
 
 POSITION_MAX = 999_999
@@ -94,6 +95,18 @@ class DifferenceExplained(EventData):
         return self.difference_id.partition(":")[0]
 
 
+class CountStated(count.CountStated):
+    """A bank's own count of a day."""
+
+    TYPE: ClassVar[str] = "id.tka.bank.count.stated.v1"
+
+
 #: What names the bank whose money it is.
 BANK_PAYMENTS = (PaymentReceived, PaymentBooked)
-BANK_EVENTS: tuple[type[EventData], ...] = (PaymentReceived, PaymentBooked, PaymentReversed, DifferenceExplained)
+BANK_EVENTS: tuple[type[EventData], ...] = (
+    PaymentReceived,
+    PaymentBooked,
+    PaymentReversed,
+    DifferenceExplained,
+    CountStated,
+)

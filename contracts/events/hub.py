@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts import fields
+from contracts.events.count import PARTITIONS_MAX, SOURCES_MAX, CountedSource, SentStream
 from contracts.events.event import EventData, Part
 from contracts.events.ministry import Employer, PermitKind, Person, Places, Position
 
@@ -258,6 +259,27 @@ class ReconciliationReported(EventData):
         return self.participant.upper()
 
 
+class CountReported(EventData):
+    """What the hub counts of a participant's day. Subject: the participant's id in upper case.
+
+    `day` is a day in Jakarta. The count is of the log's entries from `first_index` up to `log_size` (exclusive), where
+    the next day's begins: it is final. `sent` is what was placed on the streams to this participant since the last one.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.count.reported.v1"
+
+    participant: fields.ParticipantId
+    day: fields.Date
+    first_index: fields.LogIndex
+    log_size: fields.LogIndex
+    sources: Annotated[list[CountedSource], Field(max_length=SOURCES_MAX)]
+    sent: Annotated[list[SentStream], Field(max_length=PARTITIONS_MAX)]
+
+    def subject(self) -> str | None:
+        """The participant's id in upper case."""
+        return self.participant.upper()
+
+
 class Heartbeat(EventData):
     """The stream is alive: everything up to `last_sequence` has been sent. Subject: the participant's id in upper case.
 
@@ -311,6 +333,7 @@ HUB_EVENTS: tuple[type[EventData], ...] = (
     DifferenceExplained,
     DifferenceClosed,
     ReconciliationReported,
+    CountReported,
     Heartbeat,
     SlaWarning,
     SlaBreached,

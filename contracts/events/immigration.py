@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from contracts import fields
+from contracts.events import count
 from contracts.events.event import EventData
 
 
@@ -94,6 +95,12 @@ class ExitRecorded(_Crossing):
     TYPE: ClassVar[str] = "id.tka.immigration.exit.recorded.v1"
 
 
+class CountStated(count.CountStated):
+    """Immigration's own count of a day."""
+
+    TYPE: ClassVar[str] = "id.tka.immigration.count.stated.v1"
+
+
 IMMIGRATION_EVENTS: tuple[type[EventData], ...] = (
     RecommendationAcknowledged,
     RecommendationQueried,
@@ -103,4 +110,5 @@ IMMIGRATION_EVENTS: tuple[type[EventData], ...] = (
     StayPermitIssued,
     EntryRecorded,
     ExitRecorded,
+    CountStated,
 )

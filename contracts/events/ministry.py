@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from contracts import fields
+from contracts.events import count
 from contracts.events.event import EventData, Part
 
 DOCUMENTS_MAX = 100
@@ -361,6 +362,12 @@ class DifferenceExplained(EventData):
         return self.difference_id.partition(":")[0]
 
 
+class CountStated(count.CountStated):
+    """The Ministry's own count of a day."""
+
+    TYPE: ClassVar[str] = "id.tka.ministry.count.stated.v1"
+
+
 MINISTRY_EVENTS: tuple[type[EventData], ...] = (
     PermitSubmitted,
     PermitDeficiencyNotified,
@@ -381,4 +388,5 @@ MINISTRY_EVENTS: tuple[type[EventData], ...] = (
     BillingExpired,
     BillingCancelled,
     DifferenceExplained,
+    CountStated,
 )

@@ -65,10 +65,18 @@ def refused(
     offset: int,
     participant: str | None,
     received_at: datetime,
+    source: str | None = None,
+    sequence: int | None = None,
 ) -> bytes:
-    """Write the entry of a refused record: `digest` is salted, since what was refused may have no nonce of its own."""
+    """Write the entry of a refused record: `digest` is salted, since what was refused may have no nonce of its own.
+
+    `source` and `sequence` are given where the record's author is known and its envelope can be read: the number that
+    the author used for it.
+    """
+    numbered = {} if source is None or sequence is None else {"source": source, "sequence": f"{sequence:020d}"}
     return _entry(
         "refused",
+        **numbered,
         code=str(code),
         digest=base64url.encode(digest),
         topic=topic,
@@ -149,6 +157,31 @@ def contract(*, type: str, sha256: str) -> bytes:  # noqa: A002
 def timer(*, name: str, subject: str, at: datetime) -> bytes:
     """Write the entry of a deadline that passed: a fact of its own, so that a refold comes to the same state."""
     return _entry("timer", name=name, subject=subject, at=write_instant(at))
+
+
+def count(
+    *,
+    participant: str,
+    day: str,
+    source: str,
+    first_index: int,
+    log_size: int,
+    accepted: int,
+    refused: int,
+    sha256: str,
+) -> bytes:
+    """Write the entry of what the hub counts of a source's day: `sha256` is base64url, as in the count's event."""
+    return _entry(
+        "count",
+        participant=participant,
+        day=day,
+        source=source,
+        first_index=first_index,
+        log_size=log_size,
+        accepted=accepted,
+        refused=refused,
+        sha256=sha256,
+    )
 
 
 def operator_action(*, action: str, subject: str, actor: str, reason: str, at: datetime) -> bytes:

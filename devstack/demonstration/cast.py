@@ -67,11 +67,13 @@ MINISTRY_TYPES = (
     *("permit.rejected", "permit.revoked", "permit.expired", "extension.requested", "employment.ended"),
     *("exemption.granted", "query.answered", "billing.issued", "billing.expired", "billing.cancelled"),
     "difference.explained",
+    "count.stated",
 )
-BANK_TYPES = ("payment.received", "payment.booked", "payment.reversed", "difference.explained")
+BANK_TYPES = ("payment.received", "payment.booked", "payment.reversed", "difference.explained", "count.stated")
 IMMIGRATION_TYPES = (
     *("recommendation.acknowledged", "recommendation.queried", "visa.approved", "visa.refused", "visa.revoked"),
     *("stay_permit.issued", "entry.recorded", "exit.recorded"),
+    "count.stated",
 )
 RECOMMENDATION_TYPES = ("id.tka.hub.recommendation.issued.v1", "id.tka.hub.recommendation.withdrawn.v1")
 OUTCOME_TYPE = "id.tka.hub.payment.outcome.v1"
@@ -91,7 +93,7 @@ SUBSCRIPTIONS = {
         *RECOMMENDATION_TYPES,
         OUTCOME_TYPE,
         *RECONCILIATION_TYPES,
-        *_types("immigration", IMMIGRATION_TYPES),
+        *_types("immigration", IMMIGRATION_TYPES[:-1]),
         "id.tka.bank.difference.explained.v1",
     ],
     "bri": [*BILL_TYPES, OUTCOME_TYPE, *RECONCILIATION_TYPES],

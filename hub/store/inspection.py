@@ -38,7 +38,7 @@ READ_ACCEPTED = """
     FROM inbox i LEFT JOIN leaves l USING (log_index) ORDER BY i.log_index"""
 READ_PARKED = """
     SELECT q.id, q.code, q.salt, q.value, q.topic, q.partition, q."offset", q.participant, q.received_at, q.log_index,
-        q.erased_at, l.entry
+        q.erased_at, q.source, q.sequence, l.entry
     FROM quarantine q LEFT JOIN leaves l USING (log_index) ORDER BY q.log_index"""
 READ_TIMERS = """
     SELECT log_index, entry FROM leaves
@@ -51,6 +51,8 @@ READ_DIFFERENCES = """
 READ_REPORTS = """
     SELECT participant, day, revision, log_size, sha256, document FROM reconciliation_reports
     ORDER BY participant, day, revision"""
+READ_COUNTS = """
+    SELECT participant, day, first_index, log_size, document FROM day_counts ORDER BY participant, day"""
 READ_CLAIMS = "SELECT code, case_id FROM billing_codes WHERE case_id IS NOT NULL"
 READ_CASES = "SELECT id, facts, personal, standing, told, rule_set FROM cases ORDER BY id"
 READ_CODES = "SELECT code, case_id, facts, told FROM billing_codes ORDER BY code"

@@ -13,7 +13,7 @@ from hub.store.database import Connection
 
 PARKED_COLUMNS = (
     "code", "detail", "fault", "participant", "event_id", "source", "topic", "topic_id", "partition", "offset", "key",
-    "value", "headers", "append_time", "received_at", "salt", "log_index", "traceback",
+    "value", "headers", "append_time", "received_at", "salt", "log_index", "traceback", "sequence",
 )  # fmt: skip
 DEFERRED_COLUMNS = (
     "topic_id", "partition", "offset", "topic", "key", "value", "headers", "append_time", "received_at", "code",
@@ -55,6 +55,7 @@ class Parked(NamedTuple):
     source: str | None
     salt: bytes
     traceback: str | None
+    sequence: int | None = None
 
 
 class Waiting(NamedTuple):
@@ -104,6 +105,7 @@ async def park(
             one.salt,
             index,
             None if one.traceback is None else _text(one.traceback),
+            one.sequence,
         )
         for index, one in enumerate(parked, base)
     ]

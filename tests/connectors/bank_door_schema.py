@@ -10,7 +10,6 @@ BILLING_CODE = str(SAMPLES["id.tka.hub.bill.opened.v1"]["billing_code"])
 
 _OBJECT = {"type": "object"}
 _LIST = {"type": "array", "items": {"type": "object"}}
-_NOT_FOUND = {"type": "object", "required": ["detail"]}
 # Narrow, so that a good explanation is among the calls; test_bank_explain.py tries what else may stand in a body.
 _EXPLANATION = {
     "type": "object",
@@ -27,8 +26,7 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _question(found: dict[str, Any], *parameters: dict[str, Any], missing: bool = False) -> dict[str, Any]:
     answers = {"200": {"description": "what was asked for", "content": {"application/json": {"schema": found}}}}
     if missing:
-        unknown = {"description": "unknown here", "content": {"application/json": {"schema": _NOT_FOUND}}}
-        answers |= {"404": unknown}
+        answers |= {"404": PROBLEM}
     return {"get": {"parameters": list(parameters), "responses": answers}}
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from contracts.reference.currencies import CURRENCIES
+from tests.connectors.door_answers import PROBLEM
 
 REFUSED_STATUSES = (400, 401, 404, 405, 408, 409, 500, 504)
 
@@ -61,7 +62,7 @@ def _service(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
 def _question(*names: str) -> dict[str, Any]:
     found = {"content": {"application/json": {"schema": {}}}, "description": "JSON"}
     parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
-    return {"get": {"parameters": parameters, "responses": {"200": found, "404": found}}}
+    return {"get": {"parameters": parameters, "responses": {"200": found, "404": PROBLEM}}}
 
 
 DOCUMENT: dict[str, Any] = {

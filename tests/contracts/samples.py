@@ -61,6 +61,16 @@ CLOCK = {
 
 SUM = {"count": 1, "amount": "1200.00"}
 
+COUNTED = {
+    "accepted": 2, "refused": [{"code": "message_expired", "count": 1}], "first": "00000000000000000001",
+    "last": "00000000000000000003", "sha256": DIGEST,
+    "ranges": [{"first": f"{number:020d}", "last": f"{number:020d}"} for number in (1, 3)],
+}  # fmt: skip
+STATED = {
+    "participant": "bri", "day": "2026-03-05", "revision": 1, "first_index": 0, "log_size": 12, "source": BRI,
+    "counted": COUNTED, "received": 4, "verdict": "agrees", "rebuilt_at": None,
+}  # fmt: skip
+
 SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.ministry.permit.submitted.v1": {
         **BLOCK, **POST, "application_date": "2026-03-02", "documents": [{"code": "IJAZAH", "sha256": HEX}],
@@ -94,6 +104,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.ministry.difference.explained.v1": {
         "difference_id": DIFFERENCE, "explanation_code": "E1", "text": "Pembayaran ganda.",
     },
+    "id.tka.ministry.count.stated.v1": STATED,
     "id.tka.bank.payment.received.v1": {
         "bank_code": "002", "billing_code": CODE, "amount": "1200.00", "currency": "USD",
         "payment_request_id": "PR-1", "paid_at": "2026-03-03T03:04:05.25Z", "ntpn": "0A1B2C3D4E5F6G7H",
@@ -104,6 +115,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.bank.difference.explained.v1": {
         "difference_id": DIFFERENCE, "explanation_code": "E1", "text": "Salah kirim.",
     },
+    "id.tka.bank.count.stated.v1": STATED,
     "id.tka.immigration.recommendation.acknowledged.v1": ANSWER,
     "id.tka.immigration.recommendation.queried.v1": {
         **ANSWER, "query_id": "q-1", "question_code": "Q1", "text": "Nama berbeda?",
@@ -114,6 +126,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.immigration.stay_permit.issued.v1": {**ANSWER, "permit_number": "S-1", "valid_until": "2027-03-31"},
     "id.tka.immigration.entry.recorded.v1": {**ANSWER, "at": "2026-04-02T02:00:00Z", "port": "CGK"},
     "id.tka.immigration.exit.recorded.v1": {**ANSWER, "at": "2026-05-02T02:00:00Z", "port": "CGK"},
+    "id.tka.immigration.count.stated.v1": STATED,
     "id.tka.hub.receipt.v1": {
         "source": BRI, "accepted": [{"id": "p-1", "sha256": DIGEST, "log_index": 0}],
         "refused": [{"id": None, "sha256": DIGEST, "code": "data_invalid", "log_index": 1}],
@@ -146,6 +159,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "participant": "bri", "day": "2026-03-05", "revision": 1, "log_size": 12, "sha256": HEX,
         "totals": [{"currency": "USD"} | dict.fromkeys(("notified", "booked", "reversed", "paired", "billed"), SUM)],
         "differences_open": 1,
+    },
+    "id.tka.hub.count.reported.v1": {
+        "participant": "bri", "day": "2026-03-05", "first_index": 0, "log_size": 12,
+        "sources": [{"source": BRI, **COUNTED}], "sent": [{"partition": 0, "first": 1, "last": 4}],
     },
     "id.tka.hub.heartbeat.v1": {"topic": "to.bri", "partition": 0, "last_sequence": 7, "registry_version": 3},
     "id.tka.hub.sla.warning.v1": CLOCK,

@@ -80,6 +80,8 @@ def check_inbox(seen: Observation, told: Told) -> Iterator[str]:
 
 def _compare_books(inbox: list[InboxRow], told: Told) -> Iterator[str]:
     books = told.books
+    # A clock that was moved on ends days, and each connector then says what it counted: no agency told it that.
+    inbox = [row for row in inbox if not row.type.endswith(".count.stated.v1")]
     register: Counter[tuple[str, ...]] = Counter(
         (number, f"id.tka.ministry.{TYPES_OF_KINDS[kind]}.v1") for number, kind in books.rows.values()
     )

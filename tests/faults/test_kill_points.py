@@ -25,9 +25,9 @@ OWNERS = {
     "offices": "connector-immigration",
 }
 # Doors of the ministry that this exchange does not use: tests/connectors/test_ministry_kill.py kills at these.
-# tests/faults/test_reconciliation_kills.py kills while differences and days are reconciled, and
+# tests/faults/test_reconciliation_kills.py kills while differences and days are reconciled and days counted, and
 # tests/connectors/test_bank_explain_kill.py while a bank explains one.
-ELSEWHERE = {"erasure", "events", "folder", "webhook", "keys", "reconciler", "explanation"}
+ELSEWHERE = {"erasure", "events", "folder", "webhook", "keys", "reconciler", "counts", "explanation"}
 # Passed only by a new spool (tests/connectors/test_lineage.py) and by an office's folder (test_offices.py).
 SELDOM = (
     *("spool.before_adopt", "spool.after_adopt", "spool.before_begin", "spool.after_begin"),

@@ -67,6 +67,7 @@ def test_the_hub_is_away_for_longer_than_its_topics_keep(
         lost = exchange.observer.fetch("SELECT count(*) FROM watermark_interval WHERE kind = 'lost'")
         assert lost[0][0] >= len(DELETED)
         assert exchange.rig.read_figure("hub-intake-1", "hub_intake_lost_total") > 0
+        assert exchange.rig.read_figure("hub-deadlines", "hub_lost_unacknowledged") == lost[0][0]
 
 
 def test_kafka_is_away(postgres_server: Postgres, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """SIGKILL before and after each durable step of reconciliation: a difference is opened and closed, a day reported.
 
+So too while days are counted, and while what a participant says of them is compared.
+
 The operator's own commands are killed, which do what the process `deadlines` does in time.
 """
 
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from contracts.wire.record import Record
 from hub import fsck
 from hub.failpoint import POINTS
 from tests.faults.armed import write_order
@@ -25,6 +28,8 @@ CLOCK_RULE = "hub.clock:utc_now=tests.faults.clocks:read_ahead"
 # By then money of today must be booked, whatever holidays there are.
 LATER_H = 24 * 30
 KILL_POINTS = [point for point in POINTS if point.startswith(("deadlines.", "reconciler."))]
+
+COUNT_POINTS = [point for point in POINTS if point.startswith("counts.")]
 
 
 class Operator:
@@ -46,8 +51,12 @@ class Operator:
 
     def reconcile(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of `hub reconcile`."""
+        return self.hub("reconcile", *words)
+
+    def hub(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the hub."""
         return subprocess.run(
-            [sys.executable, "-m", "tests.faults.armed", "hub.cli", "reconcile", *words],
+            [sys.executable, "-m", "tests.faults.armed", "hub.cli", *words],
             cwd=REPOSITORY,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -72,6 +81,10 @@ class Operator:
         """Return what a participant was told."""
         sent = self._background.run(self.exchange.sent(topic))
         return [event["data"] for event in sent if event["type"] == f"id.tka.hub.{name}.v1"]
+
+    def take(self, record: Record) -> int:
+        """Let the hub take a message in; return how many it accepted."""
+        return self._background.run(self.exchange.take(record)).accepted
 
     def fetch(self, query: str) -> list[Any]:
         """Return the rows of a query."""
@@ -105,6 +118,11 @@ def operator(database: str, tmp_path: Path) -> Iterator[Operator]:
 
 
 def test_the_points_are_all_here() -> None:
+    assert {point.partition(".")[2] for point in COUNT_POINTS} == {
+        "before_commit",
+        "after_commit",
+        "before_judged_commit",
+    }
     steps = {"before_commit", "before_close_commit", "before_report_commit"}
     assert {point.partition(".")[2] for point in KILL_POINTS} == steps | {
         step.replace("before", "after") for step in steps
@@ -128,4 +146,31 @@ def test_kill(point: str, operator: Operator) -> None:
     assert (kept["sha256"], kept["revision"]) == (reported["sha256"], 1)
     shown = json.loads(operator.reconcile("show", "--all", "--json").stdout)
     assert [one["state"] for one in shown["differences"]] == ["closed"]
+    assert operator.breaches() == []
+
+
+@pytest.mark.parametrize("point", COUNT_POINTS)
+def test_kill_while_days_are_counted(point: str, operator: Operator) -> None:
+    judging = "judged" in point
+    if judging:
+        assert operator.hub("counts", "make").returncode == 0
+        (hub,) = operator.news("to.bri", "count.reported")
+        (counted,) = hub["sources"]
+        source, (sent,) = counted.pop("source"), hub["sent"]
+        data = {name: hub[name] for name in ("participant", "day", "first_index", "log_size")}
+        data |= {"revision": 1, "source": source, "counted": counted, "verdict": "agrees", "rebuilt_at": None}
+        data["received"] = sent["last"] - sent["first"] + 1
+        bri = operator.exchange.bri
+        stated = bri.sign(bri.write("id.tka.bank.count.stated.v1", data, "BRI"))
+        assert operator.take(stated) == 1
+    operator.kill_at(point)
+    killed = operator.hub("counts", "make")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert operator.hub("counts", "make").returncode == 0
+    for topic in ("to.bri", "to.mandiri", "to.ministry", "to.immigration"):
+        assert len(operator.news(topic, "count.reported")) == 1, topic
+    assert len(operator.fetch('SELECT 1 FROM leaves WHERE position(\'"kind":"count"\'::bytea IN entry) > 0')) == 4
+    shown = {one["participant"]: one["verdict"] for one in json.loads(operator.hub("counts", "show", "--json").stdout)}
+    assert shown.pop("bri") == ("agrees" if judging else "waiting")
+    assert set(shown.values()) == {"waiting"}
     assert operator.breaches() == []

@@ -35,15 +35,18 @@ MINISTRY_TYPES = (
     *(f"id.tka.ministry.permit.{name}.v1" for name in PERMITS),
     *(f"id.tka.ministry.billing.{name}.v1" for name in ("issued", "expired", "cancelled")),
     "id.tka.ministry.exemption.granted.v1", "id.tka.ministry.difference.explained.v1",
+    "id.tka.ministry.count.stated.v1",
 )  # fmt: skip
 BANK_TYPES = (
     *(f"id.tka.bank.payment.{name}.v1" for name in ("received", "booked", "reversed")),
     "id.tka.bank.difference.explained.v1",
+    "id.tka.bank.count.stated.v1",
 )
 IMMIGRATION_TYPES = (
     "id.tka.immigration.recommendation.acknowledged.v1",
     *(f"id.tka.immigration.visa.{name}.v1" for name in ("approved", "refused", "revoked")),
     "id.tka.immigration.stay_permit.issued.v1", "id.tka.immigration.entry.recorded.v1",
+    "id.tka.immigration.count.stated.v1",
 )  # fmt: skip
 RECONCILED = (
     *(f"id.tka.hub.difference.{name}.v1" for name in ("opened", "explained", "closed")),
@@ -52,7 +55,7 @@ RECONCILED = (
 HEARD = {
     "ministry": (
         "id.tka.hub.payment.outcome.v1", "id.tka.hub.recommendation.issued.v1",
-        "id.tka.hub.recommendation.withdrawn.v1", *IMMIGRATION_TYPES, *RECONCILED,
+        "id.tka.hub.recommendation.withdrawn.v1", *IMMIGRATION_TYPES[:2], *RECONCILED,
         "id.tka.bank.difference.explained.v1", "id.tka.hub.sla.warning.v1", "id.tka.hub.sla.breached.v1",
     ),
     "bri": ("id.tka.hub.payment.outcome.v1", "id.tka.hub.bill.opened.v1", "id.tka.hub.bill.closed.v1", *RECONCILED),

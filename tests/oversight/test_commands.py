@@ -116,7 +116,16 @@ def test_monitor_once_tells_how_the_log_stands(office: Office, capsys: pytest.Ca
     assert main([*office.monitor(), "--once"]) == 1
     assert capsys.readouterr().out == ""
     assert main(["alarms", "--state", str(office.folder / "monitor.sqlite")]) == 1
-    assert json.loads(capsys.readouterr().out)["code"] == "fork"
+    kept = json.loads(capsys.readouterr().out)
+    assert (kept["code"], kept["acknowledged"]) == ("fork", None)
+    state = ["--state", str(office.folder / "monitor.sqlite")]
+    assert main(["alarms", "acknowledge", str(kept["number"]), *state]) == 2
+    words = ["--by", "Sari", "--reason", "Both checkpoints are with the court."]
+    assert main(["alarms", "acknowledge", str(kept["number"]), *words, *state]) == 0
+    assert main(["alarms", "acknowledge", str(kept["number"]), *words, *state]) == 1
+    capsys.readouterr()
+    assert main(["alarms", *state]) == 0
+    assert json.loads(capsys.readouterr().out)["acknowledged"]["by"] == "Sari"
 
 
 def test_a_log_that_cannot_be_read_is_no_alarm(office: Office, capsys: pytest.CaptureFixture[str]) -> None:

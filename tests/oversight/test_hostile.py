@@ -85,8 +85,6 @@ def test_the_monitor_goes_on_behind_an_odd_entry_and_an_odd_pack(tmp_path: Path,
         watch.show(pack.model_copy(update=forged), f"{number}.json")
     (watch.packs / "none.json").write_bytes(b"\xff")
     (watch.packs / "folder.json").mkdir()
-    (watch.counts / "none.json").write_bytes(b"\xff")
-    (watch.counts / "other.json").write_bytes(b"[]")
     assert watch.look()
     assert watch.state.followed().size == len(world.entries)
     watch.show()
@@ -149,7 +147,22 @@ def test_every_entry_that_the_protocol_writes_is_read() -> None:
         entry.root(version=1, sha256="0"),
         entry.rule_set(id="i", version=1, sha256="0"),
         entry.contract(type="t", sha256="0"),
+        entry.succession(origin="o", checkpoint="c"),
         entry.timer(name="n", subject="s", at=now),
+        entry.count(
+            participant="p", day="2026-11-24", source="s", first_index=0, log_size=1, accepted=1, refused=0, sha256="0"
+        ),
+        entry.refused(
+            code=Code.POISON,
+            digest=digest,
+            topic="t",
+            partition=0,
+            offset=0,
+            participant="p",
+            received_at=now,
+            source="s",
+            sequence=2**63 - 1,
+        ),
         entry.operator_action(action="a", subject="s", actor="a", reason="r", at=now),
         entry.service_time(
             application="a", clock="c", state="warned", holder="ministry", unit=None, started_at=now,

@@ -66,7 +66,7 @@ def test_the_wheel_has_the_name_that_the_page_installs() -> None:
     assert f"tka_exchange_oversight-{version[1]}-py3-none-any.whl" in PAGE.blocks("1.")[0]
 
 
-@pytest.mark.parametrize("option", ["--registry-version", "--persons", "--pack-within-s", "--counts"])
+@pytest.mark.parametrize("option", ["--registry-version", "--persons", "--pack-within-s"])
 def test_options_that_the_page_names_exist(option: str) -> None:
     command = [sys.executable, "-m", "connectors.oversight", "monitor", "--help"]
     assert option in subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout

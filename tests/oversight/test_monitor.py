@@ -1,6 +1,5 @@
 """The monitor follows a sound log in silence, and names what an insider does to it, with the evidence."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,10 +18,12 @@ from connectors.oversight.trust_options import read_contracts, read_rule_sets
 from contracts.audit.finding import Doubt
 from contracts.audit.pack import Pack, write_pack
 from contracts.audit.verify import Trust, verify_pack
+from contracts.counts import Tally
 from contracts.errors import Code
 from contracts.log import entry
 from contracts.log.fault import Fault
 from contracts.log.note import Kind, VerifierKey
+from contracts.rules.clock import jakarta_day
 from contracts.suspension import write_suspension
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
@@ -39,12 +40,11 @@ OTHER = "B.3/000018/PK.04.00/III/2026"
 
 
 class Watch:
-    """An oversight body's machine: a published log, a memory, folders for packs and counts."""
+    """An oversight body's machine: a published log, a memory, a folder for packs."""
 
     def __init__(self, folder: Path, world: World) -> None:
-        self.log, self.packs, self.counts = (folder / name for name in ("log", "packs", "counts"))
-        for made in (self.packs, self.counts):
-            made.mkdir()
+        self.log, self.packs = folder / "log", folder / "packs"
+        self.packs.mkdir()
         self.state = MonitorState(folder / "monitor.sqlite")
         self.world = world
         self.place = str(self.log)
@@ -61,7 +61,7 @@ class Watch:
         shown.watch_deadlines(HOUR_S)
         shown.watch_sequences()
         shown.watch_completeness()
-        shown.read_counts(self.counts)
+        shown.watch_counts()
         assert all(alarm.words.en and alarm.words.id for alarm in monitor.fresh)
         return {str(alarm.code) for alarm in monitor.fresh}
 
@@ -414,9 +414,15 @@ def gaps_alarmed(watch: Watch) -> list[list[int]]:
 def take_away_then_accept(watch: Watch, code: str, refusal: dict[str, Any] | None = None) -> None:
     """Lose a message of the bank, with the leaf of a refusal or with nothing, and accept the one behind it."""
     world = watch.world
-    world.bri.paid(code)
+    lost = read_envelope(world.bri.paid(code))
     if refusal is not None:
-        members = {"code": Code.BILL_CONFLICT, "topic": "from.bri", "participant": "bri"} | refusal
+        members: dict[str, Any] = {
+            "code": Code.BILL_CONFLICT,
+            "topic": "from.bri",
+            "participant": "bri",
+            "source": lost.source,
+        }
+        members |= {"sequence": lost.sequence} | refusal
         place = {"digest": bytes(32), "partition": 0, "offset": len(world.entries), "received_at": world.now}
         world.append(entry.refused(**members | place))
     world.accept(world.bri.sign(world.bri.paid(code)))
@@ -428,7 +434,10 @@ def take_away_then_accept(watch: Watch, code: str, refusal: dict[str, Any] | Non
     ("refusal", "explained"),
     [
         ({}, True),
-        ({"code": Code.KEY_UNKNOWN, "participant": None}, True),
+        ({"code": Code.KEY_UNKNOWN, "participant": None, "sequence": None}, True),
+        ({"code": Code.JSON_INVALID, "sequence": None}, True),
+        ({"sequence": None}, False),
+        ({"sequence": 7}, False),
         ({"code": Code.SEQUENCE_REUSED}, False),
         ({"code": Code.TOPIC_WRONG, "topic": "from.mandiri"}, False),
         ({"topic": "from.ministry", "participant": "ministry"}, False),
@@ -451,7 +460,7 @@ def test_one_refusal_explains_one_number_and_an_alarm_silences_no_later_one(watc
         take_away_then_accept(watch, code)
     for number in (3, 4):
         watch.look(number * SETTLED)
-    assert gaps_alarmed(watch) == [[2, 4], [2, 4, 6]]
+    assert gaps_alarmed(watch) == [[4], [4, 6]]
 
 
 def test_a_message_that_was_deferred_meanwhile_is_no_gap(watch: Watch) -> None:
@@ -494,16 +503,100 @@ def test_a_reversal_that_is_shown_anywhere_but_in_its_case_is_seen(watch: Watch)
     assert watch.look() == set()
 
 
+def test_a_refusal_that_names_its_number_explains_no_other(watch: Watch) -> None:
+    """Two messages of the bank are gone; the spare refusal of the first hides the second no more."""
+    world = watch.world
+    first = read_envelope(world.bri.paid("820260302000094"))
+    world.bri.paid("820260302000095")
+    members: dict[str, Any] = {"source": first.source, "sequence": first.sequence, "participant": "bri"}
+    members |= {"topic": "from.bri", "partition": 0, "digest": bytes(32), "received_at": world.now}
+    for offset in (1, 2):
+        world.append(entry.refused(code=Code.MESSAGE_EXPIRED, offset=offset, **members))
+    world.accept(world.bri.sign(world.bri.paid("820260302000096")))
+    watch.publish()
+    watch.show(name="second.json")
+    for later in (timedelta(), SETTLED):
+        watch.look(later)
+    assert gaps_alarmed(watch) == [[first.sequence + 1]]
+
+
+def count_day(watch: Watch, day: str, first: int = 0, size: int | None = None, **others: Any) -> dict[str, Any]:
+    """Let the log say what the hub counts of the bank's day; return what the bank would say of it."""
+    world = watch.world
+    size = len(world.entries) if size is None else size
+    held = [one for one in world.held if first <= one.index < size]
+    envelopes = [read_envelope(one.record.value or b"") for one in held]
+    tally = Tally()
+    for envelope in sorted((one for one in envelopes if one.source == world.bri.source), key=lambda one: one.sequence):
+        tally.add(envelope.sequence, envelope.id, envelope.digest)
+    counted = tally.close({})
+    members: dict[str, Any] = {"participant": "bri", "day": day, "source": world.bri.source, "first_index": first}
+    members |= {"log_size": size, "accepted": counted.accepted, "refused": 0, "sha256": counted.sha256} | others
+    world.append(entry.count(**members))
+    return {
+        "participant": "bri", "day": day, "revision": 1, "first_index": first, "log_size": size,
+        "source": world.bri.source, "counted": counted.members(), "received": 0, "verdict": "agrees",
+        "rebuilt_at": None,
+    }  # fmt: skip
+
+
+def state(watch: Watch, said: dict[str, Any]) -> None:
+    """Let the bank say what it counts, and show it."""
+    world = watch.world
+    world.accept(world.bri.sign(world.bri.write("id.tka.bank.count.stated.v1", said, "BRI")))
+    watch.publish()
+    watch.show(name="counts.json")
+
+
+def test_counts_that_agree_are_followed_in_silence(watch: Watch) -> None:
+    state(watch, count_day(watch, "2026-11-23"))
+    count_day(watch, "2026-11-24", first=len(watch.world.entries) - 2)
+    watch.publish()
+    assert watch.look() == set()
+
+
 def test_counts_that_disagree_are_seen(watch: Watch) -> None:
+    """The log, the hub and the participant: whichever of them says otherwise."""
     size = len(watch.world.entries)
-    said = {"format": "tkahub-count/1", "source": watch.world.bri.source, "log_size": size, "accepted": 1}
-    file = watch.counts / "bri.json"
-    file.write_text(json.dumps(said))
+    said = count_day(watch, "2026-11-23")
+    state(watch, said)
     assert watch.look() == set()
-    file.write_text(json.dumps(said | {"log_size": size + 1, "accepted": 7}))
-    assert watch.look() == set()
-    file.write_text(json.dumps(said | {"accepted": 2}))
+    state(watch, said | {"revision": 2, "counted": said["counted"] | {"sha256": "A" * 43}})
     assert watch.look() == {Cause.COUNT_DIFFERS}
+    end = len(watch.world.entries)
+    count_day(watch, "2026-11-24", first=size, size=end, accepted=7)
+    watch.publish()
+    assert watch.look() == {Cause.COUNT_DIFFERS}
+    evidence = watch.state.alarms()[-1].evidence
+    assert (evidence["entry"]["accepted"], evidence["held"]) == (7, 2)
+
+
+def test_a_day_that_is_left_out_or_never_counted_is_seen(watch: Watch) -> None:
+    end, today = len(watch.world.entries), jakarta_day(watch.world.now)
+    count_day(watch, str(today - timedelta(days=3)))
+    count_day(watch, str(today - timedelta(days=1)), first=end)
+    watch.publish()
+    assert watch.look() == {Cause.COUNT_SKIPPED}
+    assert Cause.COUNT_NOT_MADE not in watch.look(timedelta(days=1))
+    assert Cause.COUNT_NOT_MADE in watch.look(timedelta(days=2))
+
+
+def test_an_alarm_that_was_acknowledged_is_kept_and_waits_no_more(watch: Watch) -> None:
+    count_day(watch, "2026-11-23", accepted=9)
+    watch.publish()
+    assert watch.look() == {Cause.COUNT_DIFFERS}
+    (kept,) = watch.state.kept_alarms()
+    assert (watch.state.count_unacknowledged(), kept.acknowledged) == (1, None)
+    assert watch.state.acknowledge(kept.number, "2026-11-24T03:00:00Z", "Sari", "Asked the operator.")
+    assert not watch.state.acknowledge(kept.number, "2026-11-25T03:00:00Z", "Budi", "Again.")
+    assert not watch.state.acknowledge(99, "2026-11-25T03:00:00Z", "Budi", "None.")
+    (again,) = watch.state.kept_alarms()
+    assert again.to_json()["acknowledged"] == {
+        "at": "2026-11-24T03:00:00Z",
+        "by": "Sari",
+        "reason": "Asked the operator.",
+    }
+    assert watch.state.count_unacknowledged() == 0
 
 
 def test_an_end_in_the_middle_leaves_one_moment_of_the_log(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
