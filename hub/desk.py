@@ -197,17 +197,6 @@ def describe_bug(error: BaseException) -> str:
     return f"{''.join(frames)}{type(error).__module__}.{type(error).__qualname__}"
 
 
-def park(refused: Refused, bug: str | None = None) -> Parked:
-    """Prepare a refusal for quarantine."""
-    envelope = refused.envelope
-    identity, source = (None, None) if envelope is None else (envelope.id, envelope.source)
-    salt = os.urandom(entry.SALT_BYTES)
-    sequence = None if envelope is None or refused.participant is None else envelope.sequence
-    return Parked(
-        refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, bug, sequence
-    )  # fmt: skip
-
-
 class Desk:
     """Takes records in, whichever door they come through."""
 
@@ -422,7 +411,7 @@ class Desk:
         plan.deferred, overflow = await self._limit_deferred(tx, sifted.deferred)
         repeats = [*sifted.repeats, *gathered.repeats]
         unfit = [*sifted.unfit, *gathered.unfit, *overflow]
-        plan.parked = [park(one, bug) for one in unfit]
+        plan.parked = [Parked.of(one, bug, os.urandom(entry.SALT_BYTES)) for one in unfit]
         plan.repeats = repeats
         self.address_plan(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
         return plan

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from contracts.admission import Refused
 from contracts.errors import EXPLANATIONS, Code
 from contracts.wire.instant import instant_of_ms
 from contracts.wire.record import Headers, Record
@@ -56,6 +57,17 @@ class Parked(NamedTuple):
     salt: bytes
     traceback: str | None
     sequence: int | None = None
+
+    @classmethod
+    def of(cls, refused: Refused, bug: str | None, salt: bytes) -> "Parked":
+        """Prepare a refusal for quarantine; its number is named where the signature verified."""
+        identity = source = sequence = None
+        if (envelope := refused.envelope) is not None:
+            identity, source = envelope.id, envelope.source
+            sequence = None if refused.participant is None else envelope.sequence
+        return cls(
+            refused.record, refused.code, refused.detail, refused.participant, identity, source, salt, bug, sequence
+        )
 
 
 class Waiting(NamedTuple):

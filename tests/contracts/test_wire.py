@@ -47,7 +47,7 @@ def test_every_code_is_explained_in_both_languages() -> None:
         assert explanation.remedy_en
         assert explanation.remedy_id
     deferrable = {code for code, explanation in EXPLANATIONS.items() if explanation.deferrable}
-    assert deferrable == {Code.KEY_UNKNOWN, Code.PARTICIPANT_UNKNOWN, Code.CONTRACT_UNKNOWN}
+    assert deferrable == {Code.KEY_UNKNOWN, Code.KEY_SUSPENDED, Code.PARTICIPANT_UNKNOWN, Code.CONTRACT_UNKNOWN}
 
 
 @given(st.binary(max_size=100))

@@ -16,7 +16,7 @@ from contracts.audit.pack import Document, Message, Recommended, write_pack
 from contracts.audit.verify import verify_pack
 from contracts.errors import Code
 from contracts.log import entry
-from tests.oversight.test_monitor import Watch
+from tests.oversight.watch import Watch
 from tests.oversight.world import World
 
 ROUNDS = 3_000

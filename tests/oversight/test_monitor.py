@@ -1,7 +1,7 @@
 """The monitor follows a sound log in silence, and names what an insider does to it, with the evidence."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,20 +10,16 @@ from typing import Any
 import pytest
 
 from connectors.oversight.alarm import CAUSES, Cause
-from connectors.oversight.log_source import LogSource, Unreachable
-from connectors.oversight.monitor import Monitor
+from connectors.oversight.log_source import Unreachable
 from connectors.oversight.monitor_state import MonitorState
-from connectors.oversight.shown import Shown
-from connectors.oversight.trust_options import read_contracts, read_rule_sets
+from connectors.oversight.trust_options import read_contracts
 from contracts.audit.finding import Doubt
-from contracts.audit.pack import Pack, write_pack
+from contracts.audit.pack import Pack
 from contracts.audit.verify import Trust, verify_pack
-from contracts.counts import Tally
 from contracts.errors import Code
 from contracts.log import entry
 from contracts.log.fault import Fault
 from contracts.log.note import Kind, VerifierKey
-from contracts.rules.clock import jakarta_day
 from contracts.suspension import write_suspension
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
@@ -31,58 +27,12 @@ from tests.contracts.root_world import PERSONS
 from tests.hub.exchange import CODE, ORIGIN
 from tests.oversight.publication import publish, serve
 from tests.oversight.test_pack import backdated_by_a_stolen_key, recommended_without_payment, signed_by_a_key_of_nobody
+from tests.oversight.watch import Watch
 from tests.oversight.world import World
 
-HOUR_S = 3_600
 # Longer than a message may be deferred, and the monitor's grace.
 SETTLED = timedelta(minutes=16)
 OTHER = "B.3/000018/PK.04.00/III/2026"
-
-
-class Watch:
-    """An oversight body's machine: a published log, a memory, a folder for packs."""
-
-    def __init__(self, folder: Path, world: World) -> None:
-        self.log, self.packs = folder / "log", folder / "packs"
-        self.packs.mkdir()
-        self.state = MonitorState(folder / "monitor.sqlite")
-        self.world = world
-        self.place = str(self.log)
-
-    def look(self, later: timedelta = timedelta(), **trust: Any) -> set[str]:
-        """Look once; return the codes of the new alarms."""
-        now = self.world.now + later
-        believed: Trust = replace(self.world.trust(), now=now + timedelta(minutes=1), **trust)
-        monitor = Monitor(LogSource(self.place), self.state, believed, read_rule_sets(), now)
-        monitor.follow(HOUR_S)
-        shown = Shown(monitor)
-        if shown.read_packs(self.packs):
-            shown.keep_tops()
-        shown.watch_deadlines(HOUR_S)
-        shown.watch_sequences()
-        shown.watch_completeness()
-        shown.watch_counts()
-        assert all(alarm.words.en and alarm.words.id for alarm in monitor.fresh)
-        return {str(alarm.code) for alarm in monitor.fresh}
-
-    def publish(self, **checkpoint: Any) -> None:
-        """Publish the log as it is."""
-        publish(self.log, self.world.entries, self.world.checkpoint(**checkpoint))
-
-    def show(self, pack: Pack | None = None, name: str = "pack.json") -> None:
-        """Put a pack into the folder."""
-        (self.packs / name).write_bytes(write_pack(pack or self.world.pack()))
-
-
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
-    """Give a monitor that has followed a sound log with one recommendation, shown."""
-    made = Watch(tmp_path, World.settled())
-    made.publish()
-    made.show()
-    assert made.look() == set()
-    yield made
-    made.state.close()
 
 
 def test_a_sound_log_is_followed_in_silence_from_where_it_was_left(watch: Watch, tmp_path: Path) -> None:
@@ -518,85 +468,6 @@ def test_a_refusal_that_names_its_number_explains_no_other(watch: Watch) -> None
     for later in (timedelta(), SETTLED):
         watch.look(later)
     assert gaps_alarmed(watch) == [[first.sequence + 1]]
-
-
-def count_day(watch: Watch, day: str, first: int = 0, size: int | None = None, **others: Any) -> dict[str, Any]:
-    """Let the log say what the hub counts of the bank's day; return what the bank would say of it."""
-    world = watch.world
-    size = len(world.entries) if size is None else size
-    held = [one for one in world.held if first <= one.index < size]
-    envelopes = [read_envelope(one.record.value or b"") for one in held]
-    tally = Tally()
-    for envelope in sorted((one for one in envelopes if one.source == world.bri.source), key=lambda one: one.sequence):
-        tally.add(envelope.sequence, envelope.id, envelope.digest)
-    counted = tally.close({})
-    members: dict[str, Any] = {"participant": "bri", "day": day, "source": world.bri.source, "first_index": first}
-    members |= {"log_size": size, "accepted": counted.accepted, "refused": 0, "sha256": counted.sha256} | others
-    world.append(entry.count(**members))
-    return {
-        "participant": "bri", "day": day, "revision": 1, "first_index": first, "log_size": size,
-        "source": world.bri.source, "counted": counted.members(), "received": 0, "verdict": "agrees",
-        "rebuilt_at": None,
-    }  # fmt: skip
-
-
-def state(watch: Watch, said: dict[str, Any]) -> None:
-    """Let the bank say what it counts, and show it."""
-    world = watch.world
-    world.accept(world.bri.sign(world.bri.write("id.tka.bank.count.stated.v1", said, "BRI")))
-    watch.publish()
-    watch.show(name="counts.json")
-
-
-def test_counts_that_agree_are_followed_in_silence(watch: Watch) -> None:
-    state(watch, count_day(watch, "2026-11-23"))
-    count_day(watch, "2026-11-24", first=len(watch.world.entries) - 2)
-    watch.publish()
-    assert watch.look() == set()
-
-
-def test_counts_that_disagree_are_seen(watch: Watch) -> None:
-    """The log, the hub and the participant: whichever of them says otherwise."""
-    size = len(watch.world.entries)
-    said = count_day(watch, "2026-11-23")
-    state(watch, said)
-    assert watch.look() == set()
-    state(watch, said | {"revision": 2, "counted": said["counted"] | {"sha256": "A" * 43}})
-    assert watch.look() == {Cause.COUNT_DIFFERS}
-    end = len(watch.world.entries)
-    count_day(watch, "2026-11-24", first=size, size=end, accepted=7)
-    watch.publish()
-    assert watch.look() == {Cause.COUNT_DIFFERS}
-    evidence = watch.state.alarms()[-1].evidence
-    assert (evidence["entry"]["accepted"], evidence["held"]) == (7, 2)
-
-
-def test_a_day_that_is_left_out_or_never_counted_is_seen(watch: Watch) -> None:
-    end, today = len(watch.world.entries), jakarta_day(watch.world.now)
-    count_day(watch, str(today - timedelta(days=3)))
-    count_day(watch, str(today - timedelta(days=1)), first=end)
-    watch.publish()
-    assert watch.look() == {Cause.COUNT_SKIPPED}
-    assert Cause.COUNT_NOT_MADE not in watch.look(timedelta(days=1))
-    assert Cause.COUNT_NOT_MADE in watch.look(timedelta(days=2))
-
-
-def test_an_alarm_that_was_acknowledged_is_kept_and_waits_no_more(watch: Watch) -> None:
-    count_day(watch, "2026-11-23", accepted=9)
-    watch.publish()
-    assert watch.look() == {Cause.COUNT_DIFFERS}
-    (kept,) = watch.state.kept_alarms()
-    assert (watch.state.count_unacknowledged(), kept.acknowledged) == (1, None)
-    assert watch.state.acknowledge(kept.number, "2026-11-24T03:00:00Z", "Sari", "Asked the operator.")
-    assert not watch.state.acknowledge(kept.number, "2026-11-25T03:00:00Z", "Budi", "Again.")
-    assert not watch.state.acknowledge(99, "2026-11-25T03:00:00Z", "Budi", "None.")
-    (again,) = watch.state.kept_alarms()
-    assert again.to_json()["acknowledged"] == {
-        "at": "2026-11-24T03:00:00Z",
-        "by": "Sari",
-        "reason": "Asked the operator.",
-    }
-    assert watch.state.count_unacknowledged() == 0
 
 
 def test_an_end_in_the_middle_leaves_one_moment_of_the_log(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
