@@ -149,6 +149,7 @@ def test_every_entry_that_the_protocol_writes_is_read() -> None:
         entry.contract(type="t", sha256="0"),
         entry.succession(origin="o", checkpoint="c"),
         entry.timer(name="n", subject="s", at=now),
+        entry.erasure(order="0", messages=1, at=now),
         entry.count(
             participant="p", day="2026-11-24", source="s", first_index=0, log_size=1, accepted=1, refused=0, sha256="0"
         ),
