@@ -13,7 +13,7 @@ import pytest
 from devstack.postgres import Postgres
 from devstack.roles import create_logins
 from hub.cli import main
-from hub.store import privileges, schema
+from hub.store import dossiers, privileges, schema
 from hub.store.database import Connection
 from hub.store.privileges import Role, name_group, read_matrix
 
@@ -370,3 +370,13 @@ def test_the_database_s_name_is_spelled_safely() -> None:
     script: Any = privileges.write_roles("o'\"x")
     assert "rolname = 'o''\"x_intake'" in script
     assert 'CREATE ROLE "o\'""x_intake" NOLOGIN' in script
+
+
+async def test_the_deadlines_process_may_keep_dossiers_and_nobody_else_may(installed: Installed) -> None:
+    statements = [value for name, value in vars(dossiers).items() if name.isupper() and isinstance(value, str)]
+    assert len(statements) >= 20
+    async with connect(installed.logins[Role.DEADLINES]) as keeper, connect(installed.logins[Role.API]) as reader:
+        for statement in statements:
+            await keeper.execute(f"EXPLAIN (GENERIC_PLAN) {statement}")
+        for statement in (dossiers.SAVE_FACTS, dossiers.ADD_FINDING, dossiers.CLOSE_FINDING, dossiers.MOVE):
+            assert await _is_denied(reader, f"EXPLAIN (GENERIC_PLAN) {statement}")
