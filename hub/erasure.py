@@ -2,6 +2,8 @@
 
     signed order --read_order--> Order --find--> Reach --erase--> rows without originals, tombstones, a leaf
 
+Who the persons are, says the root document of the registry in force, which must not change before the end.
+
 One transaction, so that an end at any moment leaves all of it or nothing; an order that was carried out is not carried
 out again. The identity and the digest of each message stay: one that is sent again is a repeat, and has no effect.
 Topics empty themselves: those that delete by their retention, the compacted one by a tombstone for each key.
@@ -10,7 +12,7 @@ Topics empty themselves: those that delete by their retention, the compacted one
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from contracts.erasure import Order
+from contracts.erasure import Order, read_order
 from contracts.log import entry
 from contracts.registry import RECOMMENDATIONS
 from contracts.rules.case import AMENDED, APPROVED
@@ -48,8 +50,9 @@ class Carried(NamedTuple):
     counts: Counts
 
 
-async def rehearse(desk: Desk, order: Order, now: datetime) -> Counts:
-    """Return what an order would take out, and take nothing. Raises DoneBefore."""
+async def rehearse(desk: Desk, signed: bytes, now: datetime) -> Counts:
+    """Return what a signed order would take out, and take nothing. Raises RegistryError, DoneBefore."""
+    order = read_order(signed, (await desk.judgement()).registry.root, now)
     try:
         async with desk.database.transaction() as tx:
             _, counts = await _erase(tx, order, now)
@@ -58,9 +61,13 @@ async def rehearse(desk: Desk, order: Order, now: datetime) -> Counts:
         return rehearsed.counts
 
 
-async def carry_out(desk: Desk, order: Order, document: str, now: datetime) -> Carried:
-    """Take out what an order names, and log it. Raises DoneBefore; RegistryChanged if it must be tried again."""
+async def carry_out(desk: Desk, signed: bytes, now: datetime) -> Carried:
+    """Take out what a signed order names, and log it.
+
+    Raises RegistryError if it is not signed as it must be; DoneBefore; RegistryChanged if it must be tried again.
+    """
     judgement = await desk.judgement()
+    order = read_order(signed, judgement.registry.root, now)
     async with desk.database.transaction() as tx:
         keys, counts = await _erase(tx, order, now)
         index = await log.reserve(tx, 1, judgement.stand)
@@ -77,7 +84,7 @@ async def carry_out(desk: Desk, order: Order, document: str, now: datetime) -> C
         await store.add_tombstones(tx, tombstones, now)
         await log.add_leaves(tx, index, [entry.erasure(order=order.sha256, messages=counts.originals, at=now)])
         erased = Erased(order.sha256, index, now, counts.originals, now + TOPICS_KEEP)
-        await store.keep(tx, erased, document)
+        await store.keep(tx, erased, signed.decode())
         failpoint.reach("erasure.before_commit")
     failpoint.reach("erasure.after_commit")
     async with desk.database.connection() as connection:

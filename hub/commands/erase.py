@@ -1,15 +1,13 @@
 """erase: take a person's originals out, by an order that two persons sign."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from contracts.erasure import FORMAT, TYP_ERASURE, Order, check_order, read_order
+from contracts.erasure import FORMAT, TYP_ERASURE, check_order
 from contracts.errors import RegistryError
 from contracts.persons import read_proposal, sign_act, write_act
-from contracts.root import Root, read_chain
 from contracts.wire.instant import write_instant
 from hub import erasure, trust
 from hub.clock import utc_now
@@ -32,7 +30,6 @@ from hub.store import erasure as store
 app = typer.Typer(no_args_is_help=True, help="Erase originals (UU 27/2022), which takes two persons.")
 
 OrderFile = Annotated[Path, typer.Argument(help="What `hub erase propose` wrote.")]
-Roots = Annotated[Path, typer.Option("--roots", help="The chain of root documents that says who the persons are.")]
 
 
 @app.command(epilog='Example: hub erase propose order.json --case C-1 --reason "Request 17" --legal-basis "UU 27/2022"')
@@ -75,20 +72,21 @@ def sign(
     print_line(f"Signed in {file}.")
 
 
-@app.command(epilog="Example: hub erase apply order.json --roots roots.json --dry-run")
+@app.command(epilog="Example: hub erase apply order.json --dry-run")
 def apply(
     file: OrderFile,
-    roots: Roots,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Take out every original that a signed order names. Counts are shown, and nothing of what they were.
 
+    The registry in force says who the persons are that may sign it, and how many of them must.
+
     Exit code 1 if the order was carried out before, or is not signed as it must be.
     """
     try:
         with working("Erasing"):
-            shown = wait_for(_apply(read_settings(), _read(file), roots, dry_run))
+            shown = wait_for(_apply(read_settings(), _read(file), dry_run))
     except (DoneBefore, RegistryError) as error:
         print_fault(str(error))
         raise typer.Exit(FOUND_WRONG) from None
@@ -98,20 +96,13 @@ def apply(
         print_table([shown], shown, "")
 
 
-async def _apply(settings: Settings, raw: bytes, roots: Path, dry_run: bool) -> dict[str, Any]:
-    order = _read_order(settings, raw, roots)
+async def _apply(settings: Settings, raw: bytes, dry_run: bool) -> dict[str, Any]:
     async with database(settings) as opened:
         desk = Desk(opened, trust.read_root(settings.trust_root_file))
         if dry_run:
-            return (await erasure.rehearse(desk, order, utc_now()))._asdict()
-        carried = await erasure.carry_out(desk, order, raw.decode(), utc_now())
+            return (await erasure.rehearse(desk, raw, utc_now()))._asdict()
+        carried = await erasure.carry_out(desk, raw, utc_now())
     return carried.counts._asdict() | {"log_index": carried.erased.log_index, "gone_at": carried.erased.gone_at}
-
-
-def _read_order(settings: Settings, raw: bytes, roots: Path) -> Order:
-    chain = read_chain(json.loads(_read(roots)), trust.read_root(settings.trust_root_file))
-    root: Root = chain[-1]
-    return read_order(raw, root, utc_now())
 
 
 @app.command(epilog="Example: hub erase status --json")
