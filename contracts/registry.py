@@ -136,6 +136,7 @@ class _Document(Part):
     environment: Name
     version: Positive
     issued_at: Instant
+    root: Hex | None = None
     log_origin: Origin
     log_keys: list[str] = Field(default_factory=list, max_length=LOG_KEYS_MAX)
     witnesses: list[str] = Field(default_factory=list, max_length=WITNESSES_MAX)
@@ -286,6 +287,8 @@ def _registry_of(payload: Mapping[str, Any], roots: tuple[Root, ...], signers: f
         document = _Document.model_validate(payload)
     except ValidationError as error:
         raise _malformed(describe_invalid(error)) from None
+    if roots and document.root not in (None, roots[-1].sha256):
+        raise RegistryError(Code.ROOT_ROLLBACK, "the document was signed under another root document")
     participants = tuple(_participant_of(entry) for entry in document.participants)
     _require_unique("participants", (party.id for party in participants))
     _require_unique("sources", (source for entry in document.participants for source in entry.sources))
@@ -295,7 +298,7 @@ def _registry_of(payload: Mapping[str, Any], roots: tuple[Root, ...], signers: f
     if sum(party.kind == "hub" for party in participants) > 1:
         raise _malformed("more than one participant is the hub")
     keys = {key.kid: (party, key) for party in participants for key in party.keys}
-    if len(keys) != sum(len(party.keys) for party in participants):
+    if len({key.public.jwk["x"] for _, key in keys.values()}) != sum(len(party.keys) for party in participants):
         raise RegistryError(Code.REGISTRY_KEY_INVALID, "one key stands twice")
     log = _log_policy_of(document)
     _check_apart(

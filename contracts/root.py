@@ -116,7 +116,9 @@ def read_root(document: Mapping[str, Any], sha256: str = "") -> Root:
     keys = {one.public.kid: (person, one) for person in persons for one in person.keys}
     if len({person.id for person in persons}) != len(persons):
         raise RegistryError(Code.ROOT_MALFORMED, "persons: one stands twice")
-    if len(keys) != sum(len(person.keys) for person in persons) or key.kid in keys:
+    listed = [key, *(one.public for person in persons for one in person.keys)]
+    # Who holds a key of P-256 can sign with the point of the same x and the other y too.
+    if len({one.jwk["x"] for one in listed}) != len(listed):
         raise RegistryError(Code.REGISTRY_KEY_INVALID, "one key stands twice")
     if read.threshold > len(persons):
         raise RegistryError(Code.ROOT_MALFORMED, "threshold: more than there are persons")

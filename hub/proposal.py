@@ -106,6 +106,9 @@ def check_proposed(document: Mapping[str, Any], roots: tuple[Root, ...], old: Re
     new = check_document(document, roots)
     if new.version != (1 if old is None else old.version + 1):
         raise RegistryError(Code.PROPOSAL_OUTDATED, "the version is not the next one")
+    if document.get("root") != roots[-1].sha256:
+        # Else the same signatures would do with the chain of before, or with a longer one that nobody was shown.
+        raise RegistryError(Code.ROOT_ROLLBACK, "the document does not name the root document that it is signed under")
     if old is not None:
         check_successor(old, new)
     return new

@@ -230,7 +230,7 @@ def write_proposal(
     document = document or _first_document()
     _bring_installed(document, read_installed())
     version = 1 if old is None else old.version + 1
-    document |= {"version": version, "issued_at": write_instant(now)}
+    document |= {"version": version, "issued_at": write_instant(now), "root": read[-1].sha256}
     check_proposed(document, read, old)
     return Proposal.of(base, roots, document)
 

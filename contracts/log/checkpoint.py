@@ -66,6 +66,9 @@ class Policy:
         # One witness is one key: under two names it would count twice.
         if len({key.public for key in self.witnesses}) != len(self.witnesses):
             raise ValueError("a witness stands twice")
+        # Else the log would be its own witness.
+        if {key.public for key in self.witnesses} & {key.public for key in self.log_keys}:
+            raise ValueError("a key of the log is a witness's too")
         if not 0 <= self.quorum <= len(self.witnesses):
             raise ValueError("there are fewer witnesses than must cosign")
 

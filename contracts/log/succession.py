@@ -57,13 +57,13 @@ def find_breach(old: tuple[Policy, Sequence[Predecessor]], new: tuple[Policy, Se
     its own: the old log's key must never be of use again.
     """
     (log, before), (successor, named) = old, new
+    used = {key.public for one in named for key in one.policy.log_keys}
     if successor.origin == log.origin:
-        return None if list(named) == list(before) else "the log's predecessors are others"
+        if list(named) != list(before):
+            return "the log's predecessors are others"
+        return "a key of a log that has ended" if any(key.public in used for key in successor.log_keys) else None
     if list(named[:-1]) != list(before) or not named or named[-1].policy != log:
         return "of another log, which does not name the old one's last checkpoint"
     if successor.origin in {one.policy.origin for one in named}:
         return "the name of a log that has ended"
-    used = {key.public for one in named for key in one.policy.log_keys}
-    if any(key.public in used for key in successor.log_keys):
-        return "a key of a log that has ended"
-    return None
+    return "a key of a log that has ended" if any(key.public in used for key in successor.log_keys) else None

@@ -48,6 +48,12 @@ PERSONS = {
 TWO = (PERSONS["sari"], PERSONS["budi"])
 
 
+def twin_of(name: str) -> PrivateKey:
+    """Return the other key that whoever holds a person's key of P-256 has: the same x, the other y."""
+    scalar = int.from_bytes(sha256(f"person {name}".encode()).digest(), "big") % (P256_ORDER - 1) + 1
+    return PrivateKey(ec.derive_private_key(P256_ORDER - scalar, ec.SECP256R1()))
+
+
 def key_entry(name: str, nbf: datetime = ISSUED_AT, lifetime: timedelta = 28_000 * DAY, **changes: Any) -> Json:
     """Describe a person's key as a root document does."""
     key = PERSONS[name]

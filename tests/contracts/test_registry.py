@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from contracts.errors import Code, Refusal, RegistryError
 from contracts.log.note import Kind, VerifierKey
-from contracts.registry import Registry, check_successor
+from contracts.registry import Registry, check_document, check_successor
 from contracts.wire.key import PrivateKey
 from tests.contracts import vector_world as world
-from tests.contracts.root_world import write_registry
+from tests.contracts.root_world import PERSONS, twin_of, write_registry
 from tests.contracts.vector_world import KEYS, NOW, ROOT
 
 SIGNED = world.signed(world.document()).encode()
@@ -56,6 +56,16 @@ def test_what_would_be_refused_is_not_signed() -> None:
         write_registry(world.document() | {"version": 0}, ROOT)
     assert caught.value.code == Code.REGISTRY_MALFORMED
     assert caught.value.detail.startswith("version")
+
+
+def test_one_private_key_does_not_make_two_participants() -> None:
+    document, twin = world.document(), twin_of("budi")
+    for party, public in (("bri", PERSONS["budi"].public), ("mandiri", twin.public)):
+        entry = {**world.key_entry("stranger"), "kid": public.kid, "alg": public.alg, "jwk": dict(public.jwk)}
+        world.party(document, party)["keys"].append(entry)
+    with pytest.raises(RegistryError) as caught:
+        check_document(document)
+    assert caught.value.code == Code.REGISTRY_KEY_INVALID
 
 
 def test_two_hubs_are_one_too_many() -> None:
@@ -102,6 +112,10 @@ def test_it_says_whom_to_believe_about_the_log() -> None:
         ({"log_keys": _with_log()["witnesses"]}, Code.REGISTRY_MALFORMED),
         ({"witnesses": _with_log()["log_keys"]}, Code.REGISTRY_MALFORMED),
         ({"witness_quorum": 2}, Code.REGISTRY_MALFORMED),
+        (
+            {"witnesses": [VerifierKey.of("witness.example/w1", Kind.COSIGNATURE_V1, LOG.public).write()]},
+            Code.REGISTRY_MALFORMED,
+        ),
         ({"log_keys": [VerifierKey.of("hub.example", Kind.ED25519, LOG.public).write()]}, Code.REGISTRY_MALFORMED),
         (
             {"log_keys": [VerifierKey.of("hub.example/demo", Kind.ED25519, KEYS["bri-1"].public).write()]},

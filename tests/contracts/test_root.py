@@ -121,6 +121,15 @@ def test_what_cannot_be_a_root_document_is_not_signed(changes: Json, code: Code)
     assert caught.value.code == code
 
 
+def test_one_private_key_does_not_make_two_persons() -> None:
+    twin = world.twin_of("budi")
+    assert twin.kid != PERSONS["budi"].kid
+    keys = [world.key_entry("budi", kid=twin.kid, jwk=dict(twin.public.jwk))]
+    with pytest.raises(RegistryError) as caught:
+        write_root(root_document(persons=_persons(keys=keys)), ROOT)
+    assert caught.value.code == Code.REGISTRY_KEY_INVALID
+
+
 @pytest.mark.parametrize(
     "chain",
     [

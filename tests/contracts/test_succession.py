@@ -103,3 +103,10 @@ def test_what_was_named_stays_named() -> None:
     }
     with pytest.raises(RegistryError, match="the name of a log that has ended"):
         follow(successor(), back, 3)
+
+
+def test_the_key_of_a_log_that_ended_never_comes_back() -> None:
+    both = [vkey(NEW, NEW_LOG), vkey(NEW, LOG)]
+    with pytest.raises(RegistryError, match="a key of a log that has ended"):
+        follow(successor(), successor(log_keys=both), 3)
+    follow(successor(), successor(log_keys=[vkey(NEW, NEW_LOG), vkey(NEW, PrivateKey.generate("Ed25519"))]), 3)

@@ -161,6 +161,14 @@ def roots() -> Iterator[Json]:
     yield under("not signed", "act_malformed", [unsigned])
     forged = {**first[0], "payload": base64url.encode(world.compact(root_world.root_document(threshold=3)))}
     yield under("changed", "act_signature_invalid", [forged])
+    named = world.compact(document | {"root": root_world.read(first).sha256})
+    bound = "roots stands outside of what persons sign"
+    for name, code, chain in (
+        ("the document names it", None, first),
+        ("the document was signed under the one before", "root_rollback", rotated),
+    ):
+        documents = [world.signed_unchecked(named, roots=chain)]
+        yield _documents(f"root: {name}", bound, documents, code)
     newer = world.compact(document | {"version": 8})
     for name, chain, code in (
         ("grows", rotated, None),
