@@ -122,7 +122,7 @@ def key_until(days: int, **others: Any) -> dict[str, Any]:
         ([key_until(300, revoked_at=write_instant(NOW - DAY))], "notice"),
         ([key_until(-1)], "notice"),
     ],
-    ids=str,
+    ids=["lasts", "ends", "replaced", "replaced in time", "one revoked, one ends", "revoked", "ended"],
 )
 def test_a_key_that_ends_without_another_after_it_is_told(keys: list[dict[str, Any]], verdict: str) -> None:
     assert [finding.verdict for finding in judge_keys(registry_with(*keys), NOW, 30 * DAY)] == [verdict]
