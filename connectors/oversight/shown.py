@@ -25,10 +25,10 @@ from contracts.log.checkpoint import read_checkpoint
 from contracts.log.fault import Unproven
 from contracts.log.note import read_note
 from contracts.merkle import leaf_hash
-from contracts.registry import Registry
+from contracts.registry import LiftedSuspension, Registry
 from contracts.rules.case import BILLED, BOOKED, RECEIVED, keys_of
 from contracts.rules.clock import jakarta_day
-from contracts.suspension import read_taken
+from contracts.suspension import read_suspension
 from contracts.wire.envelope import Envelope, read_envelope
 from contracts.wire.key import PublicKey
 
@@ -287,14 +287,19 @@ class Shown:
 
 
 def _is_unfounded(registry: Registry, written: bytes) -> bool:
-    """Whether an entry of a key is not a suspension that somebody signed who may; those need no registry version."""
+    """Whether an entry of a key is not a suspension that somebody signed who may; those need no registry version.
+
+    Who may is said by the registry in force there, however the act is dated; one that it lifted does not come back.
+    """
     said = json.loads(written)
     if said["kind"] != "key_suspended":
         return True
     try:
-        return read_taken(said["act"].encode(), registry).kid != str(said["kid"])
+        taken = read_suspension(said["act"].encode(), registry.root)
     except RegistryError:
         return True
+    lifted = LiftedSuspension(kid=taken.kid, suspension=taken.sha256) in registry.lifted
+    return lifted or taken.kid != str(said["kid"])
 
 
 def _list_gaps(gaps: list[tuple[int, int]]) -> list[int]:

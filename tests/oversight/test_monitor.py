@@ -20,10 +20,10 @@ from contracts.errors import Code
 from contracts.log import entry
 from contracts.log.fault import Fault
 from contracts.log.note import Kind, VerifierKey
-from contracts.suspension import write_suspension
+from contracts.suspension import read_suspension, write_suspension
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
-from tests.contracts.root_world import PERSONS
+from tests.contracts.root_world import PERSONS, extend, root_document, roots_for
 from tests.hub.exchange import CODE, ORIGIN
 from tests.oversight.publication import publish, serve
 from tests.oversight.test_pack import backdated_by_a_stolen_key, recommended_without_payment, signed_by_a_key_of_nobody
@@ -225,6 +225,39 @@ def test_a_suspension_is_no_alarm_and_one_that_nobody_signed_is(watch: Watch) ->
         watch.publish()
         watch.show(name=f"{len(said)}{len(alarms)}.json")
         assert watch.look() == alarms
+
+
+def test_a_suspension_that_was_lifted_is_not_put_in_force_again(watch: Watch) -> None:
+    world = watch.world
+    kid = world.bri.key.kid
+    act = write_suspension("demo", kid, "Laptop stolen", world.now, PERSONS["sari"])
+    digest = read_suspension(act, world.register().root).sha256
+    world.append(entry.key_suspended(participant="bri", kid=kid, use="message", act=act.decode()))
+    world.register(lifted=[{"kid": kid, "suspension": digest}])
+    world.append(entry.suspension_lifted(participant="bri", kid=kid, suspension=digest))
+    world.register()
+    watch.publish()
+    watch.show(name="lifted.json")
+    assert watch.look() == set()
+    world.append(entry.key_suspended(participant="bri", kid=kid, use="message", act=act.decode()))
+    world.register()
+    watch.publish()
+    watch.show(name="again.json")
+    assert watch.look() == {Cause.KEY_CHANGE_UNFOUNDED}
+
+
+def test_a_suspension_by_somebody_who_is_gone_is_seen_however_it_is_dated(watch: Watch) -> None:
+    world = watch.world
+    kid = world.bri.key.kid
+    act = write_suspension("demo", kid, "Laptop stolen", world.now, PERSONS["sari"])
+    _, *others = root_document()["persons"]
+    roots = extend(roots_for(world.root), pinned=world.root, persons=others)
+    world.register(roots=roots)
+    world.append(entry.key_suspended(participant="bri", kid=kid, use="message", act=act.decode()))
+    world.register(roots=roots)
+    watch.publish()
+    watch.show(name="gone.json")
+    assert watch.look() == {Cause.KEY_CHANGE_UNFOUNDED}
 
 
 def test_a_message_under_a_suspended_key_is_seen_until_it_is_lifted(watch: Watch) -> None:

@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any
 
 from contracts import merkle
-from contracts import registry as registry_module
 from contracts.audit.pack import Claim, Document, Leaf, LogPolicy, Message, Pack, Recommended, write_path
 from contracts.audit.verify import Trust
 from contracts.events import read_event
@@ -16,6 +15,7 @@ from contracts.log.checkpoint import Checkpoint, Policy, sign_checkpoint
 from contracts.log.note import Kind, VerifierKey, cosign_text
 from contracts.log.proof import Proof
 from contracts.registry import Registry
+from contracts.registry import write_registry as sign_registry
 from contracts.rules.case import Fact, facts_of, fold
 from contracts.rules.decide import Wanted, decide, recommendation_data
 from contracts.rules.rulebook import Rulebook, RuleSet
@@ -93,8 +93,13 @@ class World:
             member(self.bri, "bank", BANK_TYPES, "002"),
         ]
 
-    def register(self, revoked: str | None = None) -> Registry:
-        """Put the next registry version in force, with its leaves as the hub writes them."""
+    def register(
+        self, revoked: str | None = None, *, roots: list[dict[str, Any]] | None = None, **changes: Any
+    ) -> Registry:
+        """Put the next registry version in force, with its leaves as the hub writes them.
+
+        Under other `roots` than those of before it is Budi and Wayan who sign.
+        """
         given = {"settings": {"environment": "demo", "log_origin": ORIGIN}, "participants": self.participants()}
         old = None if self.document is None else Registry.read(self.registries[-1][1], self.root.public)
         document = add_participants(given, self.now)(self.document)
@@ -106,8 +111,9 @@ class World:
             {"id": row.id, "version": row.version, "sha256": row.sha256} for row in self.installed.rule_sets
         ]
         document["contracts"] = [{"type": t, "sha256": digest} for t, digest in self.installed.contracts.items()]
-        document |= {"version": len(self.registries) + 1, "issued_at": write_instant(self.now)}
-        jws = write_registry(document, self.root)
+        document |= {"version": len(self.registries) + 1, "issued_at": write_instant(self.now), **changes}
+        two = PERSONS["budi"], PERSONS["wayan"]
+        jws = write_registry(document, self.root) if roots is None else sign_registry(document, roots, *two)
         registry = Registry.read(jws, self.root.public)
         index = self.append(entry.registry(version=registry.version, sha256=sha256(jws).hexdigest()))
         self.registries.append((index, jws))
@@ -122,7 +128,7 @@ class World:
         """Put a version into the log that one person signed, with two keys of hers: what an operator with one could."""
         self.now += timedelta(seconds=1)
         document = {**(self.document or {}), "version": len(self.registries) + 1, "issued_at": write_instant(self.now)}
-        jws = registry_module.write_registry(document, roots_for(self.root), PERSONS["sari"], PERSONS["sari-2"])
+        jws = sign_registry(document, roots_for(self.root), PERSONS["sari"], PERSONS["sari-2"])
         index = self.append(entry.registry(version=document["version"], sha256=sha256(jws).hexdigest()))
         self.registries.append((index, jws))
 
