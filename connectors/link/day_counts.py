@@ -19,7 +19,7 @@ from connectors.link.clock import Clock
 from connectors.link.fact import Author, NewEvent
 from connectors.link.metrics import LinkMetrics
 from connectors.link.spool import Spool
-from contracts.counts import Count, Disagreement, compare, read_count
+from contracts.counts import Count, compare, read_count
 from contracts.events.hub import CountReported
 from contracts.registry import Registry
 from contracts.rules.clock import jakarta_day
@@ -84,6 +84,13 @@ def note_of(event: CountReported, source: str) -> dict[str, str | None]:
     return {}
 
 
+def _find_gap(before: DayCount | None, count: DayCount) -> str:
+    """Say where a count does not begin where the one before it ends: what stands between would be in neither."""
+    if before is None or count.first_index == before.log_size:
+        return ""
+    return f"it begins at {count.first_index}, and the count before it ends at {before.log_size}"
+
+
 class DayCounts:
     """Compares the hub's counts with the spool's, and tells."""
 
@@ -124,11 +131,11 @@ class DayCounts:
         if again:
             self._again_at = now + AGAIN_EVERY
             await self._spool.forget_notes(PREFIX, now - KEPT)
-        waits = False
-        for count in await self.known():
+        waits, known = False, await self.known()
+        for before, count in zip([None, *known], known, strict=False):
             if count.verdict is None or (again and (count.revision == 0 or count.verdict == "differs")):
                 if await self._is_read(count):
-                    await self._compare(count)
+                    await self._compare(count, _find_gap(before, count))
                 else:
                     waits = True
         self._show(await self.known())
@@ -145,29 +152,28 @@ class DayCounts:
         places = [await self._spool.position(topic, partition) >= last for partition, _, last in count.sent]
         return all(places)
 
-    async def _compare(self, count: DayCount) -> None:
+    async def _compare(self, count: DayCount, gap: str) -> None:
         own = await self._spool.count(count.first_index, count.log_size)
         rebuilt_at = await self._spool.rebuilt_at()
         known = rebuilt_at is None or jakarta_day(rebuilt_at).isoformat() < count.day
         disagreement = compare(count.hub, own, refusals_known=known)
         if count.stated == own.members():
             return
-        told = self._tell(count, own, disagreement, rebuilt_at)
+        words = "; ".join(filter(None, (gap, disagreement.tell())))
+        told = self._tell(count, own, bool(words), rebuilt_at)
         kept = DayCount(
             count.day, count.first_index, count.log_size, count.hub, count.sent,
             count.revision + len(told), own.members() if told else None,
-            "differs" if disagreement else "agrees", disagreement.tell(),
+            "differs" if words else "agrees", words,
         )  # fmt: skip
         if kept == count:
             return
         # The event and the note that it was told are one transaction: a crash tells nothing twice.
         await self._spool.put(told, notes={PREFIX + count.day: kept.write()})
-        if disagreement:
-            _log.error("the hub counts otherwise", day=count.day, difference=disagreement.tell())
+        if words:
+            _log.error("the hub counts otherwise", day=count.day, difference=words)
 
-    def _tell(
-        self, count: DayCount, own: Count, disagreement: Disagreement, rebuilt_at: datetime | None
-    ) -> list[NewEvent]:
+    def _tell(self, count: DayCount, own: Count, differs: bool, rebuilt_at: datetime | None) -> list[NewEvent]:
         """Return the event that says it, if the registry lets this participant say it."""
         registry, author = self._registry(), self._author
         party = registry.participant(author.participant)
@@ -178,7 +184,7 @@ class DayCounts:
         data = {
             "participant": author.participant, "day": count.day, "revision": revision,
             "first_index": count.first_index, "log_size": count.log_size, "source": author.source,
-            "counted": own.members(), "received": count.received, "verdict": "differs" if disagreement else "agrees",
+            "counted": own.members(), "received": count.received, "verdict": "differs" if differs else "agrees",
             "rebuilt_at": None if rebuilt_at is None else write_instant(rebuilt_at.replace(microsecond=0)),
         }  # fmt: skip
         happened = datetime.combine(datetime.fromisoformat(count.day), time.min, tzinfo=UTC)

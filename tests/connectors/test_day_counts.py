@@ -153,6 +153,19 @@ async def test_it_waits_until_everything_was_read_that_was_sent_before(spool: Sp
     assert [one["received"] for one in await said(spool)] == [5]
 
 
+async def test_an_entry_that_no_day_counts_is_named_though_each_day_agrees(spool: Spool, clock: Clock) -> None:
+    receipts = await put(spool, 2)
+    await spool.settle([replace(receipts[0], log_index=999), replace(receipts[1], log_index=1_000)])
+    counts, metrics = counts_of(spool, clock)
+    await counts.keep(told((await spool.count(0, 1_000)).members()))
+    # The hub was told of 1,000, which it then forgot: its next day begins behind it.
+    later = told((await spool.count(1_001, 1_500)).members(), day="2026-11-24")
+    await counts.keep(later.model_copy(update={"first_index": 1_001, "log_size": 1_500}))
+    await counts.look()
+    assert [(one["day"], one["verdict"]) for one in await said(spool)] == [(DAY, "agrees"), ("2026-11-24", "differs")]
+    assert "2026-11-24: it begins at 1001, and the count before it ends at 1000" in metrics.notes["counts"]
+
+
 async def test_without_the_right_it_is_compared_and_not_said(spool: Spool, clock: Clock) -> None:
     counts, metrics = counts_of(spool, clock, states=False)
     receipts = await put(spool, 1)
