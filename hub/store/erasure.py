@@ -4,6 +4,7 @@ What no statement here touches holds no personal data: facts of decisions, stand
 `tests/hub/test_erasure.py` looks for a person in a dump of the whole database.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,17 +40,26 @@ ERASE_SAID = """
 ERASE_FORWARDS = "UPDATE outbox SET inbox_index = NULL, erased_at = $2 WHERE inbox_index = ANY($1::bigint[])"
 ERASE_PERSONAL = "UPDATE cases SET personal = NULL WHERE id = ANY($1::text[]) AND personal IS NOT NULL"
 # A refused record may hold anything, so everything that names the case or the message goes.
-ERASE_PARKED = """
-    UPDATE quarantine q SET key = NULL, value = NULL, headers = '[]', salt = NULL, traceback = NULL, erased_at = $4
-    WHERE erased_at IS NULL AND (
+FIND_PARKED = """
+    SELECT id, value, EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS u (source, id)
+        WHERE q.source = u.source AND q.event_id = u.id) AS ordered
+    FROM quarantine q WHERE erased_at IS NULL AND (
         EXISTS (SELECT FROM unnest($1::text[]) AS c (name) WHERE position(convert_to(c.name, 'UTF8') IN q.value) > 0)
         OR EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS u (source, id)
-            WHERE q.source = u.source AND q.event_id = u.id))"""
+            WHERE q.source = u.source AND q.event_id = u.id))
+    FOR UPDATE"""
+ERASE_PARKED = """
+    UPDATE quarantine SET key = NULL, value = NULL, headers = '[]', salt = NULL, traceback = NULL, erased_at = $2
+    WHERE id = ANY($1::bigint[])"""
 # A deferred record keeps its place, and is refused as empty when its time comes.
+FIND_DEFERRED = """
+    SELECT topic_id, partition, "offset", value FROM deferred d WHERE value IS NOT NULL AND EXISTS (
+        SELECT FROM unnest($1::text[]) AS c (name) WHERE position(convert_to(c.name, 'UTF8') IN d.value) > 0)
+    FOR UPDATE"""
 ERASE_DEFERRED = """
     UPDATE deferred d SET key = NULL, value = NULL, headers = '[]'
-    WHERE value IS NOT NULL AND EXISTS (
-        SELECT FROM unnest($1::text[]) AS c (name) WHERE position(convert_to(c.name, 'UTF8') IN d.value) > 0)"""
+    FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u (topic_id, partition, "offset")
+    WHERE d.topic_id = u.topic_id AND d.partition = u.partition AND d."offset" = u."offset\""""
 FIND_STREAMS = """
     SELECT DISTINCT partition, key FROM outbox
     WHERE topic = 'recommendations' AND key = ANY($1::text[]) AND typ = 'recommendation' ORDER BY 1, 2"""
@@ -124,11 +134,32 @@ async def erase(connection: "Connection", reach: Reach, messages: Sequence[tuple
         await connection.execute(ERASE_ORIGINALS, originals, facts, now),
         await connection.execute(ERASE_SAID, cases, now),
         await connection.execute(ERASE_PERSONAL, cases),
-        await connection.execute(ERASE_PARKED, cases, sources, identities, now),
-        await connection.execute(ERASE_DEFERRED, cases),
+        await _erase_parked(connection, cases, sources, identities, now),
+        await _erase_deferred(connection, cases),
     ]
     await connection.execute(ERASE_FORWARDS, originals, now)
     return Counts(*(int(status.rpartition(" ")[2]) for status in statuses))
+
+
+async def _erase_parked(
+    connection: "Connection", cases: list[str], sources: list[str], identities: list[str], now: datetime
+) -> str:
+    found = await connection.fetch(FIND_PARKED, cases, sources, identities)
+    named = [row["id"] for row in found if row["ordered"] or names_any(row["value"] or b"", cases)]
+    return str(await connection.execute(ERASE_PARKED, named, now))
+
+
+async def _erase_deferred(connection: "Connection", cases: list[str]) -> str:
+    found = await connection.fetch(FIND_DEFERRED, cases)
+    named = [row for row in found if names_any(row["value"], cases)]
+    places = [[row[name] for row in named] for name in ("topic_id", "partition", "offset")]
+    return str(await connection.execute(ERASE_DEFERRED, *places))
+
+
+def names_any(value: bytes, cases: Sequence[str]) -> bool:
+    """Whether bytes of any form name one of these cases; where its number goes on it is another case's."""
+    names = (re.escape(case.encode()) for case in cases)
+    return any(re.search(rb"(?<![A-Z0-9])" + name + rb"(?![A-Z0-9]|[/.-][A-Z0-9])", value) for name in names)
 
 
 async def find_tombstones(connection: "Connection", cases: Sequence[str]) -> list[tuple[int, str]]:

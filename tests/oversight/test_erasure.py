@@ -26,11 +26,12 @@ from hub.desk import Desk
 from hub.lookups import Register
 from hub.overseer import Overseer
 from hub.provenance import Finding
+from hub.store import erasure as store
 from hub.store import outbox
 from tests.connectors.engineer import Page
 from tests.contracts.root_world import PERSONS
 from tests.faults.armed import write_order
-from tests.hub.exchange import APPLICATION, PERSON, Exchange
+from tests.hub.exchange import APPLICATION, PERSON, Exchange, Ministry
 from tests.oversight.test_export import Watched
 
 PAGE = Page.read("erasure.md")
@@ -162,6 +163,33 @@ async def test_the_page_s_commands_take_a_person_out_and_everything_else_still_v
     assert Beyond.RECOMMENDATION_ERASED in codes
     assert Proven.LEAVES in codes
     assert all(one.words.en and one.words.id for one in findings.all)
+
+
+async def test_a_case_whose_number_only_begins_alike_keeps_what_waits_and_what_was_refused(office: Office) -> None:
+    exchange = office.watched.exchange
+    alike, stranger = f"{APPLICATION}-2", Ministry()
+    waiting = stranger.sign(stranger.approved(alike, person=OTHER | {"name": "Kim Minjun"}))
+    await exchange.take(waiting)
+    refused = exchange.ministry.sign(exchange.ministry.approved(alike, person=OTHER | {"name": "Chen Jialing"}))
+    assert refused.value is not None
+    await exchange.take(refused._replace(value=refused.value.replace(b"specversion", b"specVersion")))
+    for heading in ("1.", "2.", "4."):
+        office.follow(heading)
+    after = office.dump()
+    assert [name for name in ("Kim Minjun", "Chen Jialing") if not holds(after, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"subject":"B.3/17"}', True), ("see B.3/17. Regards", True), ("No.B.3/17", True), (r"\nB.3/17\n", True),
+        ("https://x.example/cases/B.3/17/status", True), ("B.3/17", True), ("\x00B.3/17\xff", True),
+        ("B.3/170", False), ("B.3/17-2", False), ("B.3/17/2", False), ("B.3/17.5", False), ("AB.3/17", False),
+        ("B.3/170 and B.3/17", True), ("B33/17", False),
+    ],
+)  # fmt: skip
+def test_a_number_that_goes_on_is_another_case_s(text: str, named: bool) -> None:
+    assert store.names_any(text.encode("latin-1"), ["B.3/99", "B.3/17"]) is named
 
 
 async def test_what_is_sent_again_is_a_repeat_and_what_follows_is_still_decided(office: Office) -> None:
