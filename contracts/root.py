@@ -166,15 +166,17 @@ def read_chain(chain: object, pinned: PublicKey) -> tuple[Root, ...]:
     """Verify a chain of signed root documents, from version 1 on; the last one is in force.
 
     Raises RegistryError: act_malformed, act_signature_invalid, root_malformed, registry_key_invalid, root_chain_broken
-    (a gap, another environment, not signed by the one before), root_not_pinned.
+    (a gap, another environment, not signed by the one before, a key given back or to somebody else), root_not_pinned.
     """
     if not isinstance(chain, list) or not 1 <= len(chain) <= ROOTS_MAX:
         raise RegistryError(Code.ROOT_MALFORMED, f"not a list of 1 to {ROOTS_MAX} root documents")
     roots: list[Root] = []
+    known: dict[str, tuple[str, datetime | None]] = {}
     for members in chain:
         signed = read_signed(members, TYP_ROOT)
         root = _root_of(signed)
         _check_link(roots[-1] if roots else None, root, signed)
+        _check_keys_kept(known, root)
         roots.append(root)
     if pinned.kid not in {root.key.kid for root in roots}:
         raise RegistryError(Code.ROOT_NOT_PINNED)
@@ -197,6 +199,21 @@ def _check_link(before: Root | None, root: Root, signed: Signed) -> None:
         if key.kid not in by_kid:
             raise RegistryError(Code.ROOT_CHAIN_BROKEN, f"version {root.version} lacks a root key's signature")
         by_kid[key.kid].check(key)
+
+
+def _check_keys_kept(known: dict[str, tuple[str, datetime | None]], root: Root) -> None:
+    """Refuse a key that changes hands or a revocation that is taken back, also by a document that left it out between.
+
+    `known` says by x coordinate whose each key is (nobody's: a root's) and since when it is revoked.
+    """
+    held = [(one.public, person.id, one.revoked_at) for person in root.persons.values() for one in person.keys]
+    for public, owner, revoked_at in [(root.key, "", None), *held]:
+        first, revoked = known.get(public.jwk["x"], (owner, None))
+        if first != owner:
+            raise RegistryError(Code.ROOT_CHAIN_BROKEN, f"version {root.version} gives a key to somebody else")
+        if revoked is not None and (revoked_at is None or revoked_at > revoked):
+            raise RegistryError(Code.ROOT_CHAIN_BROKEN, f"version {root.version} takes a revocation of {owner} back")
+        known[public.jwk["x"]] = owner, revoked_at
 
 
 def check_extends(old: Sequence[Root], new: Sequence[Root]) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from contracts.errors import Code, RegistryError
 from contracts.root import FORMAT, PERSONS_MIN, Root, read_chain, sign_root, write_root
 from contracts.wire.instant import write_instant
 from contracts.wire.key import PublicKey, Signer
@@ -97,8 +96,14 @@ def rotate_root(
     given = dict(last.document) if persons is None else {**last.document, **_read_persons(persons, now)}
     given |= {"version": last.version + 1, "issued_at": write_instant(now), "previous": last.sha256}
     signed = write_root({**given, "root": following.jwk}, *keys)
-    write_new(out, _write([*chain, signed]))
-    _show_signed([*chain, signed], keys[0].public, following, as_json)
+    chain = [*chain, signed]
+    complete = following.kid in {one.kid for one in keys}
+    roots = read_chain(chain, keys[0].public) if complete else ()
+    write_new(out, _write(chain))
+    if complete:
+        _show(roots, as_json)
+    else:
+        print_line(f"Root key {following.kid} must sign too: `hub root sign {out} --key ...` on its machine.")
 
 
 @root_app.command("sign", epilog="Example: hub root sign roots-2.json --key new.pem")
@@ -130,17 +135,6 @@ def _read_keys(files: Sequence[Path]) -> list[Signer]:
 
 def _write(chain: Sequence[Mapping[str, Any]]) -> bytes:
     return json.dumps(list(chain), indent=1).encode() + b"\n"
-
-
-def _show_signed(chain: list[Any], old: PublicKey, following: PublicKey, as_json: bool) -> None:
-    try:
-        roots = read_chain(chain, old)
-    except RegistryError as error:
-        if error.code is not Code.ROOT_CHAIN_BROKEN:
-            raise
-        print_line(f"Root key {following.kid} must sign too: `hub root sign FILE --key ...` on its machine.")
-    else:
-        _show(roots, as_json)
 
 
 def _show(roots: Sequence[Root], as_json: bool) -> None:

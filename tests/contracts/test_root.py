@@ -10,7 +10,7 @@ from contracts.wire import base64url
 from contracts.wire.general_jws import write_json
 from tests.contracts import root_world as world
 from tests.contracts.root_world import NEXT_ROOT, PERSONS, chain_of, extend, root_document
-from tests.contracts.vector_world import DAY, OTHER_ROOT, ROOT, Json
+from tests.contracts.vector_world import DAY, NOW, OTHER_ROOT, ROOT, Json, instant
 
 CHAIN = chain_of()
 ROTATED = extend(CHAIN, ROOT, NEXT_ROOT, root=dict(NEXT_ROOT.public.jwk))
@@ -119,6 +119,40 @@ def test_what_cannot_be_a_root_document_is_not_signed(changes: Json, code: Code)
     with pytest.raises(RegistryError) as caught:
         write_root(root_document(**changes), ROOT)
     assert caught.value.code == code
+
+
+def _with(person: str, **key: Any) -> Json:
+    entry = world.key_entry("sari", **key)
+    return {"id": person, "name": person.title(), "may_suspend": True, "keys": [entry, world.key_entry("sari-2")]}
+
+
+@pytest.mark.parametrize(
+    "between", [[], [{"persons": root_document()["persons"][1:]}]], ids=["at once", "after a pause"]
+)
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param({"revoked_at": instant(NOW)}, _with("sari"), id="a revocation is taken back"),
+        pytest.param(
+            {"revoked_at": instant(NOW)}, _with("sari", revoked_at=instant(NOW + DAY)), id="a revocation is put off"
+        ),
+        pytest.param({}, _with("putu"), id="a key changes hands"),
+    ],
+)
+def test_a_later_root_document_gives_no_key_back(first: Json, then: Json, between: list[Json]) -> None:
+    others = root_document()["persons"][1:]
+    chain = chain_of(persons=[_with("sari", **first), *others])
+    for changes in between:
+        chain = extend(chain, **changes)
+    assert _refused(extend(chain, persons=[then, *others])) == Code.ROOT_CHAIN_BROKEN
+    kept = read_chain(extend(chain, persons=[_with("sari", **first), *others]), ROOT.public)
+    assert kept[-1].persons["sari"].keys[0].revoked_at == kept[0].persons["sari"].keys[0].revoked_at
+
+
+def test_a_key_is_a_person_s_or_a_root_s_in_the_whole_chain() -> None:
+    others = root_document()["persons"][1:]
+    rotated = extend(extend(CHAIN, persons=others), ROOT, PERSONS["sari"], root=dict(PERSONS["sari"].public.jwk))
+    assert _refused(rotated) == Code.ROOT_CHAIN_BROKEN
 
 
 def test_one_private_key_does_not_make_two_persons() -> None:

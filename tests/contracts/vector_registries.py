@@ -161,6 +161,14 @@ def roots() -> Iterator[Json]:
     yield under("not signed", "act_malformed", [unsigned])
     forged = {**first[0], "payload": base64url.encode(world.compact(root_world.root_document(threshold=3)))}
     yield under("changed", "act_signature_invalid", [forged])
+    entry, others = root_world.key_entry("wayan"), root_world.root_document()["persons"][:2]
+    for name, owner in (("a revocation is taken back", "wayan"), ("a key changes hands", "putu")):
+        revoked = {**entry, "revoked_at": world.instant(NOW - DAY) if owner == "wayan" else None}
+        before, then = (
+            [*others, {"id": person, "name": person, "may_suspend": False, "keys": [key]}]
+            for person, key in (("wayan", revoked), (owner, entry))
+        )
+        yield under(name, broken, root_world.extend(root_world.chain_of(persons=before), persons=then))
     named = world.compact(document | {"root": root_world.read(first).sha256})
     bound = "roots stands outside of what persons sign"
     for name, code, chain in (
