@@ -47,6 +47,8 @@ QUOTA = {
 }
 
 ANY_NAME = "*"
+# Who makes or reads a token acts under another's name, whosever it is. No party of an exchange needs one.
+TOKENS = frozenset({"user", "delegation_token"})
 # What a foreign principal may do to the cluster without touching the exchange.
 HARMLESS_ON_CLUSTER = frozenset({"describe", "describe_configs", "idempotent_write"})
 
@@ -157,7 +159,8 @@ def write_settings(topic: str, replicas: int) -> dict[str, str]:
     }
     if topic in COMPACTED_TOPICS:
         return settings | {"cleanup.policy": "compact", "max.compaction.lag.ms": str(COMPACTION_LAG_MS_MAX)}
-    return settings | {"cleanup.policy": "delete", "retention.ms": str(RETENTION_MS)}
+    # By time alone: what somebody else has to read does not go because somebody wrote much.
+    return settings | {"cleanup.policy": "delete", "retention.ms": str(RETENTION_MS), "retention.bytes": "-1"}
 
 
 def is_output(topic: str) -> bool:
@@ -289,7 +292,7 @@ def _is_owned(acl: Acl, wanted: Wanted) -> bool:
     """
     if acl.principal not in wanted.own or acl.permission != "allow":
         return False
-    if acl.resource == "cluster" or acl.name == ANY_NAME or acl.name.startswith(wanted.prefix):
+    if acl.resource in {"cluster", *TOKENS} or acl.name == ANY_NAME or acl.name.startswith(wanted.prefix):
         return True
     return acl.pattern == "prefixed" and wanted.prefix.startswith(acl.name)
 
@@ -298,9 +301,19 @@ def _reaches(acl: Acl, wanted: Wanted) -> bool:
     """Whether this right touches what is the exchange's."""
     if acl.resource == "cluster":
         return acl.operation not in HARMLESS_ON_CLUSTER
-    names = (
-        wanted.topics if acl.resource == "topic" else {own.name for own in wanted.acls if own.resource == acl.resource}
-    )
+    if acl.resource == "delegation_token":
+        # Its name does not say whose it is.
+        return True
+    names = _list_names(acl.resource, wanted)
     if acl.pattern == "prefixed":
         return any(name.startswith(acl.name) for name in names)
     return acl.name in names or (acl.name == ANY_NAME and bool(names))
+
+
+def _list_names(resource: str, wanted: Wanted) -> frozenset[str]:
+    """Return the names of the exchange's resources of a kind; a user is one of its principals."""
+    if resource == "topic":
+        return frozenset(wanted.topics)
+    if resource == "user":
+        return wanted.own | {PRINCIPAL_TYPE + ADMINISTRATION}
+    return frozenset(own.name for own in wanted.acls if own.resource == resource)

@@ -114,6 +114,12 @@ def test_a_topic_that_is_there_keeps_its_replicas_and_gets_its_settings() -> Non
     assert "x-to.bri" not in plan.created
 
 
+def test_a_topic_must_not_forget_by_its_size() -> None:
+    settings = write_settings("from.bri", 3) | {"retention.bytes": "1"}
+    plan = make_plan(WANTED, Found(3, {"x-from.bri": TopicState(2, 3, settings)}, frozenset(), {}))
+    assert plan.altered == {"x-from.bri": {"retention.bytes": "-1"}}
+
+
 def test_another_number_of_partitions_is_told_and_not_touched() -> None:
     plan = make_plan(WANTED, Found(1, {"x-from.bri": TopicState(3, 1, write_settings("from.bri", 1))}, None, {}))
     assert plan.conflicts == (
@@ -136,6 +142,8 @@ def test_without_an_authorizer_there_are_only_topics() -> None:
         Acl("User:bri", "cluster", "kafka-cluster", "alter"),
         Acl("User:bri", "topic", "x-from.bri", "write", host="10.0.0.1"),
         Acl("User:hub.intake", "topic", "x-to.bri", "write"),
+        Acl("User:bri", "user", "User:hub.relay", "create_tokens"),
+        Acl("User:bri", "delegation_token", "a-token", "describe"),
     ],
     ids=str,
 )
@@ -154,6 +162,11 @@ def test_what_an_own_party_has_beyond_the_registry_is_taken_away(surplus: Acl) -
         (Acl("User:mallory", "topic", "x-", "read", pattern="prefixed"), True),
         (Acl("User:mallory", "group", "x-hub-intake", "read"), True),
         (Acl("User:mallory", "cluster", "kafka-cluster", "alter"), True),
+        (Acl("User:mallory", "user", "User:hub.relay", "create_tokens"), True),
+        (Acl("User:mallory", "user", "User:hub.admin", "create_tokens"), True),
+        (Acl("User:mallory", "user", "*", "describe_tokens"), True),
+        (Acl("User:payroll", "user", "User:payroll.clerk", "create_tokens"), False),
+        (Acl("User:mallory", "delegation_token", "a-token", "describe"), True),
         (Acl("User:bri", "topic", "x-to.bri", "read", permission="deny"), True),
         (Acl("User:monitor", "cluster", "kafka-cluster", "describe"), False),
         (Acl("User:payroll", "topic", "salaries", "write"), False),
