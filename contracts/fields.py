@@ -17,6 +17,8 @@ from contracts.reference.currencies import CURRENCIES
 
 TEXT_CHARACTERS_MAX = 1000
 NAME_CHARACTERS_MAX = 200
+#: An order travels whole, beside the cases that it concerns, and both fit into one message.
+SIGNED_ORDER_BYTES_MAX = 32 * 1024
 
 _LUHN_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 _PASSPORT_WEIGHTS = (7, 3, 1)
@@ -164,6 +166,7 @@ Timestamp = Annotated[
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Sha256Text = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$"), AfterValidator(check_digest)]
 Salt = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
+SignedOrder = Annotated[str, StringConstraints(min_length=1, max_length=SIGNED_ORDER_BYTES_MAX)]
 Name = Annotated[str, _text(NAME_CHARACTERS_MAX)]
 Text = Annotated[str, _text(TEXT_CHARACTERS_MAX)]
 LogIndex = Annotated[int, Field(ge=0, le=2**53 - 1)]

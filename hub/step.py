@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from contracts.admission import Admitted, Deferred, Refused
+from contracts.erasure import ERASED_WORKER
 from contracts.errors import Code
 from contracts.rules.case import (
     AMENDED,
@@ -49,7 +50,6 @@ OUTCOME = "id.tka.hub.payment.outcome.v1"
 BILL_OPENED = "id.tka.hub.bill.opened.v1"
 BILL_CLOSED = "id.tka.hub.bill.closed.v1"
 # Whose data were erased is told as nobody when a recommendation must still be withdrawn.
-ERASED_WORKER = {"name": "DIHAPUS / ERASED", "birth_date": "1900-01-01", "nationality": "XXX", "passport": "0000000000"}
 ISSUED = "id.tka.hub.recommendation.issued.v1"
 WITHDRAWN = "id.tka.hub.recommendation.withdrawn.v1"
 RECEIPT = "id.tka.hub.receipt.v1"

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from connectors.link.clock import utc_now
 from connectors.link.command import add_make_keys, make_command
 from connectors.link.fault import LinkFault, SettingsFault
 from connectors.link.service import Agency, Join, Link, Task
+from contracts.erasure import Erasure
 
 
 def join_immigration(settings: ImmigrationSettings) -> Join:
@@ -51,8 +52,11 @@ def join_immigration(settings: ImmigrationSettings) -> Join:
             )  # fmt: skip
             tasks: dict[str, Task] = {"decisions": desk.judge_for_ever}
             couriers: dict[str, Courier] = {}
+            folders: list[Folder] = []
             for office in offices.all:
                 door = await _open_door(office, stack)
+                if isinstance(door, Folder):
+                    folders.append(door)
                 if door is not None:
                     couriers[office.name] = Courier(office, door, standings, link.spool, link.clock)
                     tasks[f"courier {office.name}"] = couriers[office.name].run
@@ -62,9 +66,17 @@ def join_immigration(settings: ImmigrationSettings) -> Join:
                 tasks=tasks,
                 routes=create_router(desk, standings, offices, access, link.clock),
                 show=Board(standings, offices, couriers, link.clock, link.metrics.collected).show,
+                erase=partial(_erase, standings, folders),
             )
 
     return join
+
+
+async def _erase(standings: Standings, folders: Sequence[Folder], erasure: Erasure) -> None:
+    """Take everybody out of what waits for the offices; the folders too, since they were written from here."""
+    numbers = await standings.erase(erasure.cases)
+    for folder in folders:
+        await folder.erase(numbers)
 
 
 async def _open_door(office: Office, stack: AsyncExitStack) -> VisaSystem | Folder | None:

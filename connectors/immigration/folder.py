@@ -14,11 +14,13 @@ import fcntl
 import json
 import os
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from connectors.immigration.client import CONFLICT, VisaSystemAway, VisaSystemRefused
+from connectors.link.erasing import blank
 
 FILE_BYTES_MAX: Final = 16 * 1024**2
 FILES_IN_ONE_LOOK_MAX: Final = 100
@@ -75,18 +77,37 @@ class Folder:
             self._hold()
             self._out.mkdir(parents=True, exist_ok=True)
             if file.exists():
-                if json.loads(file.read_bytes()) != json.loads(body):
+                told = json.loads(file.read_bytes())
+                # What was erased since is not written again by a delivery that was under way.
+                if told not in (json.loads(body), blank(json.loads(body))):
                     raise VisaSystemRefused(CONFLICT, "the office's folder holds another content under this name")
                 return
             part = file.with_name(file.name + ".part")
-            with part.open("w", encoding="utf-8") as handle:
-                handle.write(body)
-                handle.flush()
-                os.fsync(handle.fileno())
+            _write_whole(part, body)
             part.replace(file)
             _sync(self._out)
         except (OSError, ValueError) as error:
             raise VisaSystemAway(f"the office's folder cannot be written ({type(error).__name__})") from None
+
+    async def erase(self, numbers: Collection[str]) -> None:
+        """Take everybody out of the files in `out` about these recommendations. Raises VisaSystemAway."""
+        if numbers:
+            await asyncio.to_thread(self._erase, numbers)
+
+    def _erase(self, numbers: Collection[str]) -> None:
+        try:
+            self._hold()
+            for file in self._out.iterdir() if self._out.is_dir() else ():
+                told = json.loads(file.read_bytes()) if file.suffix == _SUFFIX else {}
+                erased = blank(told)
+                if told == erased or told.get("number") not in numbers:
+                    continue
+                part = file.with_name(file.name + ".part")
+                _write_whole(part, json.dumps(erased))
+                part.replace(file)
+                _sync(self._out)
+        except (OSError, ValueError) as error:
+            raise VisaSystemAway(f"the office's folder cannot be erased from ({type(error).__name__})") from None
 
     async def look(self) -> list[AnswersFile]:
         """Return the files that are there to be taken, the oldest first. Raises VisaSystemAway."""
@@ -139,6 +160,13 @@ def _free_name(folder: Path, name: str) -> Path:
         number += 1
         target = folder / f"{stem}.{number}{_SUFFIX}"
     return target
+
+
+def _write_whole(file: Path, body: str) -> None:
+    with file.open("w", encoding="utf-8") as handle:
+        handle.write(body)
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def _sync(folder: Path) -> None:

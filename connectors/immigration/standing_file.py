@@ -8,6 +8,7 @@ offices; only acknowledgements of alarms cannot.
 One connection writes, in a thread of its own; another one reads, so that a question waits for no disk.
 """
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,9 @@ from connectors.immigration.offices import UNROUTED, Offices
 from connectors.immigration.validity import Beat, Decision, Standing, Stretch
 from connectors.link import failpoint
 from connectors.link.clock import Clock
+from connectors.link.erasing import blank
 from connectors.link.fault import PassingFault, SpoolUnusable
+from connectors.link.spool_erasure import empty_log
 
 FILE_NAME: Final = "immigration.sqlite"
 BUSY_TIMEOUT_MS: Final = 5_000
@@ -339,6 +342,26 @@ class StandingFile:
         with self._transaction() as db:
             db.executemany("UPDATE delivery SET attempts = attempts + 1, due_at = ? WHERE place = ?", rows)
 
+    def erase(self, cases: Iterable[str]) -> frozenset[str]:
+        """Take everybody out of what is kept and queued of these applications; return their recommendations' numbers.
+
+        What waits is told all the same, and says of nobody whom it was about.
+        """
+        query = "SELECT DISTINCT number FROM revision WHERE application IN (SELECT value FROM json_each(?))"
+        numbers = frozenset(row[0] for row in self._db.execute(query, (json.dumps(sorted(cases)),)).fetchall())
+        named = (json.dumps(sorted(numbers)),)
+        where = "body IS NOT NULL AND number IN (SELECT value FROM json_each(?))"
+        with self._transaction() as db:
+            revisions = db.execute(f"SELECT number, revision, body FROM revision WHERE {where}", named).fetchall()  # noqa: S608
+            rows = [(_blank(body), number, revision) for number, revision, body in revisions]
+            db.executemany("UPDATE revision SET body = ? WHERE number = ? AND revision = ?", rows)
+            deliveries = db.execute(f"SELECT place, body FROM delivery WHERE {where}", named).fetchall()  # noqa: S608
+            query = "UPDATE delivery SET body = ? WHERE place = ?"
+            db.executemany(query, [(_blank(body), place) for place, body in deliveries])
+        self._bytes_held = self._measure()
+        empty_log(self._db)
+        return numbers
+
     # --- from the offices --------------------------------------------------------------------------------------------
 
     def note_answers(self, office: str, questions: Iterable[Question], decisions: Iterable[Kept]) -> None:
@@ -447,6 +470,10 @@ class StandingFile:
             oldest=None if oldest is None else _time(oldest[0]),
             attempts=0 if oldest is None else int(oldest[1]),
         )
+
+
+def _blank(body: str) -> str:
+    return json.dumps(blank(json.loads(body)))
 
 
 def _connect(file: Path) -> sqlite3.Connection:

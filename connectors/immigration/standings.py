@@ -59,6 +59,10 @@ class Standings:
             self.arrived[office].set()
         self.judgeable.set()
 
+    async def erase(self, cases: Iterable[str]) -> frozenset[str]:
+        """Take everybody out of what is kept of these applications; return their recommendations' numbers."""
+        return await self._run(lambda: self._file.erase(cases))
+
     async def keep_beat(self, topic: str, partition: int, beat: Beat, ended: Stretch | None) -> None:
         """Keep a stream's heartbeat, and the stale stretch that it ended."""
         await self._run(lambda: self._file.keep_beat(topic, partition, beat, ended))

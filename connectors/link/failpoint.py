@@ -14,6 +14,8 @@ POINTS = (
     "spool.after_sent_commit",
     "spool.before_settle_commit",
     "spool.after_settle_commit",
+    "spool.before_erase_commit",
+    "spool.after_erase_commit",
     "spool.before_adopt_commit",
     "spool.after_adopt_commit",
     "spool.before_begin_commit",

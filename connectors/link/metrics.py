@@ -40,6 +40,7 @@ class LinkMetrics:
         self.clock_offset: timedelta | None = None
         #: Sentences that ask for somebody's attention, by what they are about.
         self.notes: dict[str, str] = {}
+        self.erasures = self._counter("erasures", "Orders to erase, by what became of them", "became")
         self.registry_refused = self._counter("registry_refused", "Registries that were refused")
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:

@@ -19,6 +19,7 @@ from connectors.link.broker import Broker
 from connectors.link.clock import Clock, utc_now
 from connectors.link.day_counts import DayCounts
 from connectors.link.door import build_app
+from connectors.link.erasing import Erase, Eraser, erase_nothing
 from connectors.link.fact import Author
 from connectors.link.fault import FatalFault, HubUnreachable, LinkFault, SettingsFault, TrustFault
 from connectors.link.hub_client import HubClient
@@ -77,6 +78,7 @@ class Agency:
     A task of `tasks` that raises LinkFault ends the process with its sentence; after any other error it is started
     again after a pause. `topics`: besides `to.<participant>`. `protocol`: how the door reads HTTP, where the agency's
     own protocol wants its limits answered in its own form. `show`: what the probes and the status page show beside.
+    `erase`: what an order of erasure takes out of the agency's own files beside the spool; it must be idempotent.
     """
 
     handle: Handle
@@ -85,6 +87,7 @@ class Agency:
     topics: tuple[str, ...] = ()
     protocol: type[asyncio.Protocol] | None = None
     show: Show = show_nothing
+    erase: Erase = erase_nothing
 
 
 Join = Callable[[Link], AbstractAsyncContextManager[Agency]]
@@ -298,6 +301,7 @@ def subscriber_of(link: Link, agency: Agency) -> Subscriber:
         source=link.author.source,
         clock=link.clock,
         counts=link.counts,
+        eraser=Eraser(link.trust, (link.spool.erase, agency.erase), link.metrics),
     )
     return Subscriber((f"to.{link.author.participant}", *agency.topics), around)
 

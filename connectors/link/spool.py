@@ -36,6 +36,7 @@ from connectors.link.fact import (
 from connectors.link.settings import SPOOL_BYTES_MAX_DEFAULT
 from connectors.link.spool_file import SpoolFile
 from contracts.counts import Count
+from contracts.erasure import Erasure
 
 __all__ = ["Aside", "Author", "NewEvent", "Put", "Spool", "SpoolStatus", "SpooledFact"]
 
@@ -179,6 +180,10 @@ class Spool:
     async def erase_settled(self, before: datetime) -> int:
         """Erase content and signature of what was settled before that time; return how many (bounded a call)."""
         return await self._run(lambda: self._file.erase_settled(before))
+
+    async def erase(self, erasure: Erasure) -> None:
+        """Erase what an order names; what the hub has not taken yet goes with its receipt. Raises LogInUse."""
+        await self._run(lambda: self._file.erase(erasure))
 
     async def note(self, name: str) -> str | None:
         """Return the named value, or None."""

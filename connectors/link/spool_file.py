@@ -40,7 +40,10 @@ from connectors.link.fact import (
 )
 from connectors.link.fault import ClaimTaken, LinkFault, SpoolFull, SpoolLocked, SpoolUnusable
 from connectors.link.message import compose, content_digest, event_id_of
+from connectors.link.spool_erasure import ERASE_DOOMED, empty_log, erase_facts
+from connectors.link.spool_schema import prepare
 from contracts.counts import Count, Tally
+from contracts.erasure import Erasure
 from contracts.errors import Refusal
 from contracts.wire import base64url
 
@@ -61,43 +64,6 @@ BESIDE_VALUE_BYTES = 1_536
 NOT_KNOWN = b""
 # As the envelope spells it.
 _is_subject = re.compile(r"[A-Z0-9./-]{1,64}").fullmatch
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS identity (
-    one INTEGER PRIMARY KEY CHECK (one = 1), format TEXT NOT NULL, source TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS fact (
-    sequence INTEGER PRIMARY KEY CHECK (sequence > 0),
-    event_id TEXT NOT NULL UNIQUE,
-    native_key TEXT NOT NULL,
-    content_sha256 BLOB NOT NULL,
-    type TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    sha256 BLOB NOT NULL,
-    value BLOB,
-    jws TEXT,
-    jws_proof TEXT,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'signed', 'sent', 'accepted', 'refused')),
-    put_at REAL NOT NULL,
-    sent_at REAL,
-    settled_at REAL,
-    code TEXT,
-    log_index INTEGER,
-    first_sent_at REAL);
-CREATE INDEX IF NOT EXISTS fact_unsettled ON fact (state, sequence) WHERE state IN ('waiting', 'signed', 'sent');
-CREATE INDEX IF NOT EXISTS fact_refused ON fact (sequence) WHERE state = 'refused';
-CREATE INDEX IF NOT EXISTS fact_erasable ON fact (settled_at) WHERE value IS NOT NULL AND settled_at IS NOT NULL;
-CREATE INDEX IF NOT EXISTS fact_logged ON fact (log_index) WHERE state = 'accepted';
-CREATE INDEX IF NOT EXISTS fact_unsettled_digest ON fact (sha256) WHERE state IN ('waiting', 'signed', 'sent');
-CREATE TABLE IF NOT EXISTS refusal (sequence INTEGER PRIMARY KEY, code TEXT NOT NULL, log_index INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS refusal_logged ON refusal (log_index);
-CREATE TABLE IF NOT EXISTS aside (
-    number INTEGER PRIMARY KEY, native_key TEXT NOT NULL, code TEXT NOT NULL, detail TEXT NOT NULL, at REAL NOT NULL,
-    reported_at REAL, subject TEXT, UNIQUE (native_key, code));
-CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value TEXT NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS stream (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, seq INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-    PRIMARY KEY (topic, partition));
-"""
 
 
 def lock_spool(path: Path) -> IO[str]:
@@ -162,17 +128,7 @@ class SpoolFile:
             mode = db.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal" or db.execute("PRAGMA synchronous").fetchone()[0] != SYNCHRONOUS_FULL:
                 raise SpoolUnusable("SQLite cannot keep this spool durable here (WAL, FULL): use a local disk.")
-            db.executescript(_SCHEMA)
-            if not db.execute("SELECT 1 FROM pragma_table_info('aside') WHERE name = 'subject'").fetchone():
-                # A spool from before things set aside said what they are about.
-                db.execute("ALTER TABLE aside ADD COLUMN subject TEXT")
-            if not db.execute("SELECT 1 FROM pragma_table_info('fact') WHERE name = 'first_sent_at'").fetchone():
-                # A spool from before receipts were waited for from the first send on, and refusals were counted by day.
-                db.execute("ALTER TABLE fact ADD COLUMN first_sent_at REAL")
-                db.execute("UPDATE fact SET first_sent_at = sent_at WHERE state = 'sent'")
-                db.execute(
-                    "INSERT OR IGNORE INTO refusal SELECT sequence, code, log_index FROM fact WHERE state = 'refused'"
-                )
+            prepare(db)
             db.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (FORMAT, self._author.source))
             if db.execute("SELECT format, source FROM identity").fetchone() != (FORMAT, self._author.source):
                 raise SpoolUnusable("This spool is of another SOURCE_URI or version: use a SPOOL_DIR of its own.")
@@ -355,12 +311,18 @@ class SpoolFile:
         counts = {"accepted": 0, "refused": 0, "again": 0, "unknown": 0, "foreign": 0}
         strange: list[int] = []
         with self._transaction("settle"):
+            erased = 0
             for entry in entries:
                 outcome = self._settle_one(entry)
                 counts[outcome] += 1
                 # A rebuilt spool took over all that was accepted, and nothing of what had been refused.
                 if outcome == "foreign" or (outcome == "unknown" and entry.code is None):
                     strange.append(entry.log_index)
+            if counts["accepted"] or counts["refused"]:
+                erased = self._db.execute(ERASE_DOOMED, (NOT_KNOWN,)).rowcount
+        if erased:
+            self._bytes_held = self._measure()
+            empty_log(self._db)
         return Settlement(**counts, strange=len(strange), strange_index=strange[0] if strange else None)
 
     def _settle_one(self, entry: ReceiptEntry) -> Literal["accepted", "refused", "again", "unknown", "foreign"]:
@@ -432,6 +394,15 @@ class SpoolFile:
             )
         self._bytes_held -= sum(length + BESIDE_VALUE_BYTES for _, length in rows)
         return len(rows)
+
+    def erase(self, erasure: Erasure) -> int:
+        """Erase what an order names, or doom what still waits to be taken; return how much went now."""
+        with self._transaction("erase") as db:
+            erased = erase_facts(db, self._author.source, erasure, NOT_KNOWN)
+        self._bytes_held = self._measure()
+        # Also if nothing went: whoever was killed after the commit had not come to it.
+        empty_log(self._db)
+        return erased
 
     # --- notes, streams, things set aside ----------------------------------------------------------------------------
 

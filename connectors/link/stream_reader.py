@@ -19,6 +19,7 @@ from connectors.link.broker import Broker
 from connectors.link.clock import Clock
 from connectors.link.day_counts import DayCounts
 from connectors.link.delivery import Delivered, Outdated, StreamItem, verify, verify_admitted
+from connectors.link.erasing import Eraser
 from connectors.link.fact import ReceiptEntry
 from connectors.link.fault import FatalFault, HubUnreachable, StreamStopped, TrustFault
 from connectors.link.hub_client import HubClient, StreamRecord
@@ -28,7 +29,7 @@ from connectors.link.retry import keep_trying, where
 from connectors.link.spool import Spool
 from connectors.link.trust import Trust
 from contracts.errors import Code, Refusal
-from contracts.events.hub import CountReported, Heartbeat, Receipt
+from contracts.events.hub import CountReported, ErasureOrdered, Heartbeat, Receipt
 from contracts.wire import base64url
 from contracts.wire.instant import write_instant
 from contracts.wire.signature import read_headers
@@ -64,6 +65,7 @@ class Surroundings:
     source: str
     clock: Clock
     counts: DayCounts | None = None
+    eraser: Eraser | None = None
 
 
 class StreamReader:
@@ -272,6 +274,8 @@ class StreamReader:
 
         async def handle() -> None:
             failpoint.reach("deliver.before_handle")
+            if isinstance(delivered.event, ErasureOrdered) and self._around.eraser is not None:
+                await self._around.eraser.obey(delivered, delivered.event)
             await self._around.handle(delivered)
             failpoint.reach("deliver.after_handle")
 

@@ -42,7 +42,7 @@ def join_ministry(settings: MinistrySettings) -> Join:
             if settings.events_dir is not None:
                 opening = EventsFolder.open(settings.events_dir, link.spool, mapping.csv, metrics)
                 tasks["folder"] = (await stack.enter_async_context(opening)).run
-            yield Agency(handle=desk.handle, tasks=tasks, routes=_routes_of(settings, link))
+            yield Agency(handle=desk.handle, tasks=tasks, routes=_routes_of(settings, link), erase=queue.erase)
 
     return join
 

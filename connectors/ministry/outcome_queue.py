@@ -20,8 +20,11 @@ from typing import Final, TypeVar
 
 from connectors.link import failpoint
 from connectors.link.clock import Clock
+from connectors.link.erasing import blank
 from connectors.link.fault import PassingFault, SpoolUnusable
+from connectors.link.spool_erasure import empty_log
 from connectors.ministry.translate import OutcomeRow
+from contracts.erasure import Erasure
 
 FILE_NAME: Final = "outcomes.sqlite"
 #: At this many waiting outcomes the hub's stream waits too; the hub keeps what it has to say.
@@ -31,6 +34,10 @@ RETRY_FIRST_S: Final = 5.0
 RETRY_S_MAX: Final = 3_600.0
 RETRY_DOUBLINGS_MAX: Final = 12
 
+_FIND_NAMED = """
+    SELECT number, body FROM outcome WHERE body IS NOT NULL AND (
+        json_extract(body, '$.application') IN (SELECT value FROM json_each(?1))
+        OR json_extract(body, '$.billing_code') IN (SELECT value FROM json_each(?1)))"""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outcome (
     number INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, body TEXT, attempts INTEGER NOT NULL DEFAULT 0,
@@ -146,6 +153,17 @@ class OutcomeQueue:
         due = self._clock() + timedelta(seconds=pause_s)
         query = "UPDATE outcome SET attempts = attempts + 1, due_at = ? WHERE event_id = ?"
         self._db.execute(query, (due.timestamp(), event_id))
+
+    async def erase(self, erasure: Erasure) -> None:
+        """Let outcomes that wait tell what came out and nothing of whom; the ministry is told all the same."""
+        await self._run(lambda: self._erase(erasure))
+
+    def _erase(self, erasure: Erasure) -> None:
+        with _transaction(self._db):
+            found = self._db.execute(_FIND_NAMED, (json.dumps(sorted(erasure.cases)),)).fetchall()
+            rows = [(json.dumps(blank(json.loads(body))), number) for number, body in found]
+            self._db.executemany("UPDATE outcome SET body = ? WHERE number = ?", rows)
+        empty_log(self._db)
 
     async def status(self) -> QueueStatus:
         """Return the counts that metrics show."""

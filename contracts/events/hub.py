@@ -13,6 +13,7 @@ RECEIPT_ENTRIES_MAX = 256
 BASIS_MAX = 256
 EXPLANATIONS_MAX = 64
 CURRENCIES_MAX = 256
+ERASED_CASES_MAX = 250
 
 Outcome = Literal["matched", "partial", "excess", "wrong_currency", "late", "unmatched", "duplicate", "reversed"]
 DifferenceKind = Literal[
@@ -280,6 +281,25 @@ class CountReported(EventData):
         return self.participant.upper()
 
 
+class ErasureOrdered(EventData):
+    """Persons ordered that originals be erased (UU 27/2022). Subject: the recipient's id in upper case.
+
+    `document` is the order as they signed it, `order` its digest, `cases` are those that it concerns, as the hub knows
+    them. It comes on each partition, behind everything that it takes out there.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.erasure.ordered.v1"
+
+    participant: fields.ParticipantId
+    order: fields.Sha256Hex
+    document: fields.SignedOrder
+    cases: Annotated[list[fields.Application], Field(max_length=ERASED_CASES_MAX)]
+
+    def subject(self) -> str | None:
+        """The recipient's id in upper case."""
+        return self.participant.upper()
+
+
 class Heartbeat(EventData):
     """The stream is alive: everything up to `last_sequence` has been sent. Subject: the participant's id in upper case.
 
@@ -334,6 +354,7 @@ HUB_EVENTS: tuple[type[EventData], ...] = (
     DifferenceClosed,
     ReconciliationReported,
     CountReported,
+    ErasureOrdered,
     Heartbeat,
     SlaWarning,
     SlaBreached,

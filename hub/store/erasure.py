@@ -63,6 +63,12 @@ ERASE_DEFERRED = """
 FIND_STREAMS = """
     SELECT DISTINCT partition, key FROM outbox
     WHERE topic = 'recommendations' AND key = ANY($1::text[]) AND typ = 'recommendation' ORDER BY 1, 2"""
+# Whoever said it, or was told of it, may still hold it.
+FIND_HOLDERS = """
+    SELECT participant FROM inbox WHERE log_index = ANY($1::bigint[])
+    UNION SELECT substr(topic, 4) FROM outbox WHERE topic LIKE 'to.%' AND (
+        inbox_index = ANY($1::bigint[]) OR key = ANY($2::text[]) OR key IN (
+            SELECT code FROM billing_codes WHERE case_id = ANY($2::text[])))"""
 ADD_TOMBSTONES = """
     INSERT INTO outbox (topic, partition, seq, created_at, key, typ, erased_at)
     SELECT 'recommendations', u.partition, u.seq, $4, u.key, 'tombstone', $4
@@ -160,6 +166,12 @@ def names_any(value: bytes, cases: Sequence[str]) -> bool:
     """Whether bytes of any form name one of these cases; where its number goes on it is another case's."""
     names = (re.escape(case.encode()) for case in cases)
     return any(re.search(rb"(?<![A-Z0-9])" + name + rb"(?![A-Z0-9]|[/.-][A-Z0-9])", value) for name in names)
+
+
+async def find_holders(connection: "Connection", reach: Reach) -> frozenset[str]:
+    """Return the participants that said or were told what an order reaches; asked before it is erased."""
+    rows = await connection.fetch(FIND_HOLDERS, list(reach.originals), list(reach.cases))
+    return frozenset(row[0] for row in rows)
 
 
 async def find_tombstones(connection: "Connection", cases: Sequence[str]) -> list[tuple[int, str]]:

@@ -12,12 +12,15 @@ import pytest
 from connectors.link.broker import Broker
 from connectors.link.clock import utc_now
 from connectors.link.delivery import Delivered
+from connectors.link.erasing import NOTE, Eraser
+from connectors.link.fact import ReceiptEntry
 from connectors.link.hub_client import HubClient
 from connectors.link.metrics import LinkMetrics
 from connectors.link.spool import Spool
 from connectors.link.stream_reader import Surroundings
 from connectors.link.subscriber import Subscriber
 from connectors.link.trust import Trust
+from contracts.events.hub import ErasureOrdered
 from contracts.fields import write_digest
 from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
@@ -32,7 +35,9 @@ from tests.connectors.parties import (
     payment,
     send,
 )
-from tests.contracts.samples import APPLICATION, SAMPLES
+from tests.connectors.test_erasure import ordered, write_order
+from tests.contracts.root_world import TWO
+from tests.contracts.samples import APPLICATION, CODE, SAMPLES
 
 TOPIC = "to.bri"
 STREAM = f"{TOPIC}/0"
@@ -102,8 +107,9 @@ async def reading(
         await trust.refresh()
         metrics = LinkMetrics()
         around = Surroundings(
-            spool, trust, hub, broker, lambda delivered: bench.handle(delivered), metrics, AUTHOR.source, utc_now
-        )
+            spool, trust, hub, broker, lambda delivered: bench.handle(delivered), metrics, AUTHOR.source, utc_now,
+            eraser=Eraser(trust, (spool.erase,), metrics),
+        )  # fmt: skip
         bench = Bench(world, peer, spool, trust, Subscriber(topics, around), metrics, broker)
         task = asyncio.create_task(bench.subscriber.run() if run else asyncio.sleep(0))
         try:
@@ -379,3 +385,21 @@ async def test_stopped_stream_holds_no_other_back(tmp_path: Path, broker: Broker
 
         await eventually(reached)
         assert [each.topic for each in bench.got] == [topic]
+
+
+async def test_an_order_of_two_persons_is_obeyed_and_a_forged_one_is_passed_over(
+    tmp_path: Path, broker: Broker, peer: HubPeer
+) -> None:
+    async with reading(tmp_path, broker, peer) as bench:
+        await bench.spool.begin()
+        [put] = await bench.spool.put([payment(1)])
+        [row] = await bench.spool.waiting(1)
+        await bench.spool.settle([ReceiptEntry(put.event_id, read_envelope(row.value).digest, 7)])
+        forged, order = (write_order(keys, cases=[CODE]) for keys in (TWO[:1], TWO))
+        for seq, document in enumerate((forged, order), 1):
+            await bench.send(bench.world.word(TOPIC, seq, ErasureOrdered.TYPE, ordered("bri", document, [CODE])))
+            await bench.at(seq)
+            # The contents of the one message went with the order of two, and not before.
+            assert ((await bench.spool.status()).bytes_used == 0) is (seq == 2)
+        assert "nothing was erased" in bench.metrics.notes[NOTE]
+        assert bench.seqs() == [1, 2]

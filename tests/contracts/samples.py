@@ -164,6 +164,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "participant": "bri", "day": "2026-03-05", "first_index": 0, "log_size": 12,
         "sources": [{"source": BRI, **COUNTED}], "sent": [{"partition": 0, "first": 1, "last": 4}],
     },
+    "id.tka.hub.erasure.ordered.v1": {
+        "participant": "bri", "order": HEX, "document": '{"payload":"e30","signatures":[]}', "cases": ["B.3/000017"],
+    },
     "id.tka.hub.heartbeat.v1": {"topic": "to.bri", "partition": 0, "last_sequence": 7, "registry_version": 3},
     "id.tka.hub.sla.warning.v1": CLOCK,
     "id.tka.hub.sla.breached.v1": CLOCK,

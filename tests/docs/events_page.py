@@ -123,7 +123,7 @@ def _plain_form(hint: Any, origin: Any) -> str:
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in get_args(hint))
     if origin is list:
-        return f"list of [{_group(get_args(hint)[0])}](#{_group(get_args(hint)[0])})"
+        return f"list of {_plain_form(*_bare(get_args(hint)[0]))}"
     if isinstance(hint, type) and issubclass(hint, Part):
         return f"[{_group(hint)}](#{_group(hint)})"
     return {str: "text", int: "whole number"}[hint]

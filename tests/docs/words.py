@@ -8,6 +8,7 @@ from contracts import fields
 FORMS: tuple[tuple[object, str], ...] = (
     (fields.Application, "number: capitals, digits, `.`, `/`, `-`; up to 64 characters"),
     (fields.Reference, "reference, 8 to 64 characters, opaque to everybody but its maker"),
+    (fields.SignedOrder, "signed order, up to 32 KiB"),
     (fields.EventId, "id, up to 64 characters"),
     (fields.EventType, "event type"),
     (fields.SourceUri, "`https` address"),
@@ -148,6 +149,10 @@ MEMBERS: Mapping[str, str] = {
     "totals": "The day's sums, by currency.",
     "differences_open": "How many differences are still open.",
     "state": "The state of this revision.",
+    "erasure.ordered.participant": "Who is told.",
+    "erasure.ordered.order": "Hex SHA-256 of the payload that persons signed.",
+    "erasure.ordered.document": "The order with its signatures (SPEC.md 9.3).",
+    "erasure.ordered.cases": "The applications and billing codes that it concerns.",
     "rule_set": "The rules by which it was decided.",
     "basis": "The messages on which it rests.",
     "recommendation.issued.worker": "The worker's personal data.",
@@ -203,5 +208,6 @@ HUB_RECEIVERS: Mapping[str, str] = {
     "difference.explained": "participants that the registry grants it; a bank only for its own money",
     "difference.closed": "participants that the registry grants it; a bank only for its own money",
     "count.reported": "the participant whose messages were counted",
+    "erasure.ordered": "the Ministry, and whoever said or was told any of what it names",
     "reconciliation.reported": "participants that the registry grants it; a bank only for its own money",
 }

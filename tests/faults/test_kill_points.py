@@ -28,9 +28,11 @@ OWNERS = {
 # tests/faults/test_reconciliation_kills.py kills while differences and days are reconciled and days counted, and
 # tests/connectors/test_bank_explain_kill.py while a bank explains one.
 ELSEWHERE = {"erasure", "events", "folder", "webhook", "keys", "reconciler", "counts", "explanation"}
-# Passed only by a new spool (tests/connectors/test_lineage.py) and by an office's folder (test_offices.py).
+# Passed only by a new spool (tests/connectors/test_lineage.py), by an order of erasure (test_erasure.py) and by an
+# office's folder (test_offices.py).
 SELDOM = (
     *("spool.before_adopt", "spool.after_adopt", "spool.before_begin", "spool.after_begin"),
+    *("spool.before_erase", "spool.after_erase"),
     *("answers.before_put_away", "answers.after_put_away"),
 )
 # The points that a load of this size passes only once or twice; the others are passed once before the kill.

@@ -19,6 +19,9 @@ import pytest
 
 from contracts.audit.finding import Beyond, Proven
 from contracts.audit.verify import verify_pack
+from contracts.erasure import read_erasure
+from contracts.events import read_event
+from contracts.events.hub import ErasureOrdered
 from contracts.wire.key import PrivateKey
 from hub import fsck
 from hub.accounts import Person, Role
@@ -255,6 +258,21 @@ async def test_streams_keep_their_places_and_the_compacted_topic_gets_a_tombston
         assert seqs == list(range(1, len(seqs) + 1))
 
 
+async def test_the_order_goes_on_to_everybody_who_may_hold_any_of_it(office: Office) -> None:
+    exchange = office.watched.exchange
+    for heading in ("1.", "2.", "4."):
+        office.follow(heading)
+    for participant in ("ministry", "bri", "mandiri", "immigration"):
+        [said] = [one for one in await exchange.sent(f"to.{participant}") if one["type"] == ErasureOrdered.TYPE]
+        assert not any(canary in json.dumps(said) for canary in CANARIES)
+        event = read_event(said["type"], said["data"], said["subject"])
+        assert isinstance(event, ErasureOrdered)
+        registry = (await exchange.desk.judgement()).registry
+        erasure = read_erasure(event.document.encode(), event.order, event.cases, registry.root, datetime.now(UTC))
+        assert set(erasure.cases) == {APPLICATION}
+        assert event.participant == participant
+
+
 async def test_a_person_goes_whole_by_the_ministry_s_reference(office: Office) -> None:
     words = ["--environment", "demo", "--reason", "Request 18", "--legal-basis", "UU 27/2022"]
     words += ["--worker", "worker-0099"]
@@ -263,5 +281,10 @@ async def test_a_person_goes_whole_by_the_ministry_s_reference(office: Office) -
         assert office.hub("erase", "sign", "order.json", "--key", f"{name}.pem").returncode == 0
     done = await asyncio.to_thread(office.hub, "erase", "apply", "order.json", "--json")
     assert json.loads(done.stdout)["originals"] == 1
+    exchange = office.watched.exchange
+    # Only the Ministry ever held anything of this case, and only the hub could say which one it is.
+    told = {name: await exchange.sent(f"to.{name}") for name in ("ministry", "bri", "mandiri", "immigration")}
+    orders = [(name, one) for name, sent in told.items() for one in sent if one["type"] == ErasureOrdered.TYPE]
+    assert [(name, one["data"]["cases"]) for name, one in orders] == [("ministry", ["B.3/000099/PK.04.00/III/2026"])]
     dump = office.dump()
     assert (holds(dump, OTHER["name"]), holds(dump, PERSON["name"])) == (False, True)
