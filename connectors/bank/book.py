@@ -102,7 +102,7 @@ class BankBook:
     def routes(self) -> APIRouter:
         """Return the questions about one bill and one payment, and what an operator should look at."""
         router = APIRouter()
-        router.add_api_route("/bills/{billing_code}", self.bill, methods=["GET"], response_model=None)
+        router.add_api_route("/bills/{billing_code:path}", self.bill, methods=["GET"], response_model=None)
         router.add_api_route("/payments/{payment_request_id:path}", self.payment, methods=["GET"], response_model=None)
         router.add_api_route("/snap/refusals", self.refusals, methods=["GET"])
         router.add_api_route("/snap/unclear", self.unclear, methods=["GET"])

@@ -37,7 +37,9 @@ async def settings(database: str, secured_kafka: Kafka, tmp_path: Path) -> Setti
     settings = settings_of(
         secured_kafka, "hub.doctor", database_url=database, trust_root_file=root, topic_prefix=prefix
     )
-    admin = find_cluster(settings_of(secured_kafka, "hub.admin", database_url="x", topic_prefix=prefix))
+    admin = find_cluster(
+        settings_of(secured_kafka, "hub.admin", database_url="postgresql://u:p@127.0.0.1/x", topic_prefix=prefix)
+    )
     wanted = write_wanted(registry, prefix)
     found = await asyncio.to_thread(administration.find, admin, wanted)
     await asyncio.to_thread(administration.carry_out, admin, wanted, make_plan(wanted, found))
@@ -109,7 +111,11 @@ async def test_what_waits_and_what_came_before_its_time_is_told(settings: Settin
 
 
 async def test_drift_of_kafka_is_told(settings: Settings, secured_kafka: Kafka) -> None:
-    admin = find_cluster(settings_of(secured_kafka, "hub.admin", database_url="x", topic_prefix=settings.topic_prefix))
+    admin = find_cluster(
+        settings_of(
+            secured_kafka, "hub.admin", database_url="postgresql://u:p@127.0.0.1/x", topic_prefix=settings.topic_prefix
+        )
+    )
     right = Acl("User:bri", "topic", admin.physical("from.bri"), "write")
     nothing = Wanted(admin.prefix, {}, frozenset(), {}, frozenset())
     await asyncio.to_thread(administration.carry_out, admin, nothing, Plan(revoked=(right,)))
