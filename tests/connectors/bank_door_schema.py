@@ -26,7 +26,9 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _question(found: dict[str, Any], *parameters: dict[str, Any], missing: bool = False) -> dict[str, Any]:
     answers = {"200": {"description": "what was asked for", "content": {"application/json": {"schema": found}}}}
     if missing:
-        answers |= {"404": PROBLEM}
+        # A path with a line break or dots matches no route of the door: then the server says so in its own form.
+        content = {**PROBLEM["content"], "application/json": {"schema": {"type": "object"}}}
+        answers |= {"404": {"description": "unknown", "content": content}}
     return {"get": {"parameters": list(parameters), "responses": answers}}
 
 
