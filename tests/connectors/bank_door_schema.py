@@ -27,7 +27,7 @@ def _question(found: dict[str, Any], *parameters: dict[str, Any], missing: bool 
     answers = {"200": {"description": "what was asked for", "content": {"application/json": {"schema": found}}}}
     if missing:
         # A path with a line break or dots matches no route of the door: then the server says so in its own form.
-        content: dict[str, Any] = dict.fromkeys(("application/problem+json", "application/json"), {})
+        content: dict[str, Any] = {"application/problem+json": {}, "application/json": {}}
         answers |= {"404": {"description": "unknown", "content": content}}
     return {"get": {"parameters": list(parameters), "responses": answers}}
 
