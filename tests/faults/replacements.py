@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection as SpoolConnection
 from typing import Any
@@ -45,6 +45,18 @@ MOVE_FROM_ANYWHERE = """
     SELECT topic_id, $2, $3, $4, $5, $6 FROM moved
     ON CONFLICT (topic_id, partition, from_offset) DO UPDATE SET to_offset = EXCLUDED.to_offset RETURNING 1"""
 
+MOVE_TOGETHER_FROM_ANYWHERE = """
+    WITH wanted AS (
+        SELECT * FROM unnest($1::text[], $2::int[], $3::bigint[], $4::bigint[])
+            AS u (topic_id, partition, start, behind)),
+    moved AS (
+        UPDATE watermark w SET next = wanted.behind FROM wanted
+        WHERE w.topic_id = wanted.topic_id AND w.partition = wanted.partition
+        RETURNING w.topic_id, w.partition, wanted.start, wanted.behind)
+    INSERT INTO watermark_interval (topic_id, partition, from_offset, to_offset, kind, received_at)
+    SELECT topic_id, partition, start, behind, $5, $6 FROM moved
+    ON CONFLICT (topic_id, partition, from_offset) DO UPDATE SET to_offset = EXCLUDED.to_offset RETURNING 1"""
+
 # --- inbox key: nothing is ever recognised ---------------------------------------------------------------------------
 
 
@@ -72,6 +84,11 @@ class GatheringConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has
         if found:
             GatheringConsumer.wanted = 0
         return found
+
+
+def pack_each_alone(found: Mapping[Any, Sequence[Any]], size: int) -> list[dict[Any, Sequence[Any]]]:
+    """Take each partition in a transaction of its own, however little it has: what comes together then races."""
+    return [{place: records} for place, records in found.items()]
 
 
 # --- lock order: rows are locked one by one, in whatever order -------------------------------------------------------

@@ -17,7 +17,10 @@ from tests.faults.exchange import Exchange
 from tests.faults.natives import Books
 
 REPLACEMENTS = "tests.faults.replacements"
-GATHERING = [f"hub.intake:AIOKafkaConsumer={REPLACEMENTS}:GatheringConsumer"]
+GATHERING = [
+    f"hub.intake:AIOKafkaConsumer={REPLACEMENTS}:GatheringConsumer",
+    f"hub.intake:pack={REPLACEMENTS}:pack_each_alone",
+]
 LOST_ANSWERS = [f"hub.relay:AIOKafkaProducer={REPLACEMENTS}:ForgottenProducer"]
 APPLICATIONS = 4
 CROWD = 16

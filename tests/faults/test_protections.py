@@ -23,7 +23,10 @@ from tests.faults.scenarios import (
     tell_twice,
 )
 
-WATERMARK = [f"hub.store.positions:MOVE={REPLACEMENTS}:MOVE_FROM_ANYWHERE"]
+WATERMARK = [
+    f"hub.store.positions:MOVE={REPLACEMENTS}:MOVE_FROM_ANYWHERE",
+    f"hub.store.positions:MOVE_TOGETHER={REPLACEMENTS}:MOVE_TOGETHER_FROM_ANYWHERE",
+]
 INBOX_KEY = [f"hub.store.inbox:recall={REPLACEMENTS}:recall_nothing"]
 LOCK_ORDER = [f"hub.store.cases:lock_cases={REPLACEMENTS}:lock_cases_in_any_order"]
 ABSENT_ROW = [
