@@ -196,7 +196,9 @@ def _read_secret(signature: SignatureKind, file: Path | None, folder: Path, part
     if file is None:
         raise SettingsFault(f"The SNAP profile of {partner_id} signs symmetrically: it must name client_secret_file.")
     try:
-        secret = _read_file(folder / file, "The client secret").decode("utf-8").strip()
+        secret = read_secret(folder / file).decode("utf-8").strip()
+    except KeyFault as fault:
+        raise SettingsFault(f"The client secret {folder / file} {fault.says}.") from None
     except UnicodeDecodeError:
         secret = ""
     if len(secret) < SECRET_CHARACTERS_MIN:

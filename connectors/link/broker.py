@@ -3,7 +3,6 @@
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -12,6 +11,7 @@ from cryptography import x509
 
 from connectors.link.fault import SettingsFault
 from connectors.link.settings import ConnectorSettings
+from keys.tls import TlsFault, open_tls
 
 BATCH_BYTES_MAX = 256 * 1024
 REQUEST_BYTES_MAX = 1024 * 1024
@@ -19,7 +19,6 @@ LINGER_MS = 5
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 METADATA_AGE_MS_MAX = 30_000
 REQUEST_TIMEOUT_MS = 15_000
-OTHERS_MAY_READ = 0o077
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,10 @@ class Broker:
     @classmethod
     def of(cls, settings: ConnectorSettings, client_id: str) -> Self:
         """Return the broker that the settings name. Raises SettingsFault."""
-        return cls(settings.kafka_bootstrap, settings.topic_prefix, client_id, open_tls(settings))
+        try:
+            return cls(settings.kafka_bootstrap, settings.topic_prefix, client_id, open_tls(settings))
+        except TlsFault as fault:
+            raise SettingsFault(str(fault)) from None
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -101,37 +103,6 @@ class Broker:
         finally:
             await consumer.stop()
         return {place.partition: int(end) for place, end in ends.items()}
-
-
-def open_tls(settings: ConnectorSettings) -> ssl.SSLContext | None:
-    """Return the context in which both sides show their certificates; None on plain text. Raises SettingsFault."""
-    files = {
-        "KAFKA_SSL_CA_FILE": settings.kafka_ssl_ca_file,
-        "KAFKA_SSL_CERTIFICATE_FILE": settings.kafka_ssl_certificate_file,
-        "KAFKA_SSL_KEY_FILE": settings.kafka_ssl_key_file,
-    }
-    given = {name: path for name, path in files.items() if path is not None}
-    if settings.kafka_security_protocol == "PLAINTEXT":
-        if given:
-            # Whoever gives a certificate believes that it is used.
-            raise SettingsFault(f"{min(given)} is set, but KAFKA_SECURITY_PROTOCOL is not SSL.")
-        return None
-    missing = sorted(files.keys() - given.keys())
-    if missing:
-        raise SettingsFault(f"{missing[0]} is not set, but KAFKA_SECURITY_PROTOCOL is SSL.")
-    return _load(*given.values())
-
-
-def _load(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    try:
-        if key.stat().st_mode & OTHERS_MAY_READ:
-            raise SettingsFault("KAFKA_SSL_KEY_FILE can be read by others: set its mode to 0600.")
-        context = ssl.create_default_context(cafile=authority)
-        context.load_cert_chain(certificate, key)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "they do not fit each other"
-        raise SettingsFault(f"The files of KAFKA_SSL_* cannot be used: {reason}.") from None
-    return context
 
 
 def read_certificate(settings: ConnectorSettings) -> x509.Certificate | None:

@@ -1,12 +1,15 @@
 """The connector's HTTP door: liveness, readiness, metrics and a status page, beside whatever the agency adds."""
 
+from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
 
 from connectors.link.metrics import LinkMetrics
+from connectors.link.problem import Problem
 from connectors.link.status import StatusBoard
 
 STATUS_OK = 200
@@ -21,6 +24,7 @@ _PAGE_HEADERS = {
 def build_app(board: StatusBoard, metrics: LinkMetrics, routes: APIRouter | None) -> FastAPI:
     """Return the application. Ready means: a fact that is handed over now can be stored durably."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_exception_handler(HTTPException, _answer_unmatched)
 
     @app.get("/healthz")
     async def alive() -> dict[str, str]:
@@ -44,3 +48,12 @@ def build_app(board: StatusBoard, metrics: LinkMetrics, routes: APIRouter | None
     if routes is not None:
         app.include_router(routes)
     return app
+
+
+async def _answer_unmatched(request: Request, error: Exception) -> Response:
+    """Answer what no route takes as everything else is answered (RFC 9457)."""
+    if not isinstance(error, HTTPException):
+        raise error
+    status = HTTPStatus(error.status_code)
+    allowed = {name.lower(): value for name, value in (error.headers or {}).items()}
+    return Problem(status, status.phrase.lower().replace(" ", "-"), f"{status.description}.", **allowed).render()

@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 
 from connectors.link.fault import SettingsFault, SpoolFull
 from connectors.link.retry import where
+from keys.fault import KeyFault
+from keys.files import read_secret
 
 BODY_S_MAX: Final = 10.0
 RETRY_AFTER_S: Final = "15"
@@ -138,12 +140,9 @@ def fact_unfit(code: str, detail: str) -> Problem:
 def read_tokens(file: Path, setting: str) -> list[bytes]:
     """Return the tokens of the file that `setting` names: one line, or two during a change. Raises SettingsFault."""
     try:
-        lines = file.read_bytes().split()
-        mode = file.stat().st_mode
-    except OSError as error:
-        raise SettingsFault(f"{setting} {file} cannot be read: {error.strerror}.") from None
-    if mode & 0o077:
-        raise SettingsFault(f"{setting} {file} can be read by others: chmod 600 it.")
+        lines = read_secret(file).split()
+    except KeyFault as fault:
+        raise SettingsFault(f"{setting} {file} {fault.says}.") from None
     if not 1 <= len(lines) <= TOKENS_MAX or min(map(len, lines)) < TOKEN_LENGTH_MIN:
         raise SettingsFault(
             f"{setting} {file} must hold one token, or two during a change, each of {TOKEN_LENGTH_MIN}"

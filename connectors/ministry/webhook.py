@@ -23,6 +23,8 @@ from connectors.link.fault import SettingsFault, SourceUnreachable
 from connectors.ministry.rights import OutcomeRefused
 from connectors.ministry.telling import document_of
 from connectors.ministry.translate import OutcomeRow
+from keys.fault import KeyFault
+from keys.files import read_secret
 
 TIMEOUT_S: Final = 15.0
 SECRETS_MAX: Final = 2
@@ -77,11 +79,11 @@ def read_signers(file: Path) -> list[Webhook]:
     Raises SettingsFault.
     """
     try:
-        lines = file.read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsFault(f"WEBHOOK_SECRET_FILE {file} cannot be read ({type(error).__name__}).") from None
-    if file.stat().st_mode & 0o077:
-        raise SettingsFault(f"WEBHOOK_SECRET_FILE {file} can be read by others: chmod 600 it.")
+        lines = read_secret(file).decode("ascii").split()
+    except KeyFault as fault:
+        raise SettingsFault(f"WEBHOOK_SECRET_FILE {file} {fault.says}.") from None
+    except UnicodeDecodeError:
+        raise SettingsFault(f"WEBHOOK_SECRET_FILE {file} cannot be read: it is not all ASCII.") from None
     try:
         signers = [Webhook(line) for line in lines if line.startswith("whsec_") and len(line) > SECRET_BYTES_MIN]
     except (RuntimeError, ValueError):

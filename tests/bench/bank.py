@@ -45,6 +45,7 @@ def door_process(folder: Path, kind: str) -> Iterator[tuple[int, tuple[str, int]
     """Run a door on a spool in `folder`; give its process id and its address."""
     (folder / "key.pem").write_bytes(public_pem(bank_key(1)))
     (folder / "secret").write_text(SECRET)
+    (folder / "secret").chmod(0o600)
     (folder / "connector.pem").write_bytes(PrivateKey.generate("Ed25519").to_pem())
     agreed = {"partner_id": "BRI-TKA", "bank_code": "002", "public_key_pem_file": "key.pem", "signature": kind}
     (folder / "profile.json").write_text(json.dumps({**agreed, "client_secret_file": "secret"}))

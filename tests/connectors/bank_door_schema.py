@@ -26,9 +26,7 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
 def _question(found: dict[str, Any], *parameters: dict[str, Any], missing: bool = False) -> dict[str, Any]:
     answers = {"200": {"description": "what was asked for", "content": {"application/json": {"schema": found}}}}
     if missing:
-        # A path with a line break or dots matches no route of the door: then the server says so in its own form.
-        content: dict[str, Any] = {"application/problem+json": {}, "application/json": {}}
-        answers |= {"404": {"description": "unknown", "content": content}}
+        answers |= {"404": PROBLEM}
     return {"get": {"parameters": list(parameters), "responses": answers}}
 
 

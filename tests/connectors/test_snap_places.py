@@ -16,7 +16,7 @@ from connectors.bank.notifications import find_address
 from connectors.bank.profile import Listener
 from connectors.bank.snap_listener import PartnerListener, open_listeners, tls_context
 from connectors.link.fault import SettingsFault
-from tests.connectors.certificates import Authority, Certified
+from devstack.certificates import Authority, Credentials
 from tests.connectors.snap_bench import SnapBench, code_of, opened, partner
 from tests.connectors.snap_caller import Caller, bank_key, payment
 
@@ -29,21 +29,20 @@ class Banks:
 
     bench: SnapBench
     authority: Authority
-    certificates: dict[str, Certified]
+    certificates: dict[str, Credentials]
     ports: dict[str, int]
 
     @asynccontextmanager
     async def connected(self, certificate: str | None, listener: str) -> AsyncIterator[httpx.AsyncClient]:
         context = ssl.create_default_context(cafile=str(self.authority.certificate))
         if certificate is not None:
-            shown = self.certificates[certificate]
-            context.load_cert_chain(shown.certificate, shown.key)
+            context = self.certificates[certificate].open_context()
         url = f"https://127.0.0.1:{self.ports[listener]}"
         async with httpx.AsyncClient(base_url=url, verify=context) as http:
             yield http
 
 
-def listener_of(server: Certified, client: Certified) -> dict[str, Any]:
+def listener_of(server: Credentials, client: Credentials) -> dict[str, Any]:
     return {
         "port": 0,
         "certificate_pem_file": server.certificate,

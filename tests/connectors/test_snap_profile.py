@@ -26,10 +26,12 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "own.pem").write_bytes(private_pem(bank_key(2)))
     (tmp_path / "open.pem").write_bytes(private_pem(bank_key(2)))
     (tmp_path / "open.pem").chmod(0o644)
-    for name in ("key.pem", "own.pem"):
-        (tmp_path / name).chmod(0o600)
     (tmp_path / "secret").write_text(SECRET + "\n")
     (tmp_path / "short").write_text("x")
+    for name in ("key.pem", "own.pem", "secret", "short"):
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "open").write_text(SECRET)
+    (tmp_path / "open").chmod(0o644)
     (tmp_path / "bad.pem").write_text("nothing")
     return tmp_path
 
@@ -56,6 +58,7 @@ def read(folder: Path, agreed: object) -> Any:
         ({**MINIMAL, "signature": "symmetric"}, "client_secret_file"),
         ({**MINIMAL, "signature": "symmetric", "client_secret_file": "short"}, "16 characters"),
         ({**MINIMAL, "signature": "symmetric", "client_secret_file": "absent"}, "cannot be read"),
+        ({**MINIMAL, "signature": "symmetric", "client_secret_file": "open"}, "can be read by others"),
         ({**MINIMAL, "status": {**STATUS, "url": "ftp://bank.example"}}, "url"),
         ({**MINIMAL, "status": {**STATUS, "private_key_pem_file": "key.pem"}}, "no RSA private key"),
         ({**MINIMAL, "status": {**STATUS, "private_key_pem_file": "open.pem"}}, "key_file_open_to_others"),

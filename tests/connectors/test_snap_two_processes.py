@@ -32,6 +32,7 @@ START_S_MAX = 60.0
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "key.pem").write_bytes(public_pem(bank_key(1)))
     (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0o600)
     (tmp_path / "connector.pem").write_bytes(PrivateKey.generate("Ed25519").to_pem())
     return tmp_path
 

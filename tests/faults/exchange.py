@@ -11,7 +11,7 @@ from devstack.postgres import Postgres
 from tests.faults.background import Background, NotReached, wait_until
 from tests.faults.invariants import Told, check_all
 from tests.faults.natives import TOLD_LIMIT_S, Natives, play_natives
-from tests.faults.observation import Lag, Observer
+from tests.faults.observation import Observer
 from tests.faults.rig import EVERYTHING, LIMITS, Rig, create_register, open_rig
 
 SETTLE_LIMIT_S = 60.0
@@ -46,22 +46,27 @@ class Exchange:
             future.result()
         if done.not_done:
             raise NotReached("the agencies could not tell what they had to tell")
-        return wait_until("everything came to rest", self.is_at_rest, limit_s)
+        try:
+            return wait_until("everything came to rest", lambda: not self.read_unrest(), limit_s)
+        except NotReached as fault:
+            raise NotReached(f"{fault} Left: {', '.join(self.read_unrest()) or 'nothing any more'}.") from None
 
-    def is_at_rest(self) -> bool:
-        """Whether nothing is left to do, as far as the agencies' books and the lag say."""
+    def read_unrest(self) -> list[str]:
+        """Return what is left to do, as far as the agencies' books and the lag say. Raises NotReached."""
         dead = self.rig.check_alive()
         if dead:
             raise NotReached("; ".join(dead))
         book = self.natives.visa_book
-        delivered = book.count("recommendations") >= len(self.natives.books.applications)
-        if not delivered or self.natives.statements_left() or self.observer.read_lag() != Lag(0, 0, 0, 0):
-            return False
+        undelivered = len(self.natives.books.applications) - book.count("recommendations")
+        statements = self.natives.statements_left()
+        lag = self.observer.read_lag()
         # What the connector counts of a day is no answer of an office.
-        answers = self.observer.fetch(
+        heard = self.observer.fetch(
             "SELECT count(*) FROM inbox WHERE participant = 'immigration' AND type NOT LIKE '%.count.stated.%'"
         )[0][0]
-        return bool(answers == book.count("answers"))
+        unheard = book.count("answers") - heard
+        left = {"undelivered": max(undelivered, 0), "statements": statements, **lag._asdict(), "unheard": unheard}
+        return [f"{count} {name}" for name, count in left.items() if count]
 
     def findings(self) -> list[str]:
         """Return what is wrong now, by all invariants."""

@@ -42,7 +42,7 @@ def test_without_them_it_is_plain_text() -> None:
         ({"kafka_ssl_ca_file": None}, "KAFKA_SSL_CA_FILE is not set"),
         ({"kafka_ssl_certificate_file": None}, "KAFKA_SSL_CERTIFICATE_FILE is not set"),
         ({"kafka_ssl_key_file": None}, "KAFKA_SSL_KEY_FILE is not set"),
-        ({"kafka_ssl_key_file": Path("absent.pem")}, "cannot be used"),
+        ({"kafka_ssl_key_file": Path("absent.pem")}, "KAFKA_SSL_KEY_FILE cannot be read"),
     ],
 )
 def test_what_is_missing_or_would_not_be_used_is_named(
