@@ -21,10 +21,16 @@ _PAGE_HEADERS = {
 }
 
 
-def build_app(board: StatusBoard, metrics: LinkMetrics, routes: APIRouter | None) -> FastAPI:
-    """Return the application. Ready means: a fact that is handed over now can be stored durably."""
+def open_door() -> FastAPI:
+    """Return an application that has no routes yet, and answers what no route takes with a problem (RFC 9457)."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.add_exception_handler(HTTPException, _answer_unmatched)
+    return app
+
+
+def build_app(board: StatusBoard, metrics: LinkMetrics, routes: APIRouter | None) -> FastAPI:
+    """Return the application. Ready means: a fact that is handed over now can be stored durably."""
+    app = open_door()
 
     @app.get("/healthz")
     async def alive() -> dict[str, str]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from connectors.bank.bill import Bill
@@ -18,6 +17,7 @@ from connectors.bank.payments import Payments
 from connectors.bank.profile import Partner, Partners, Profile
 from connectors.bank.snap_listener import SnapProtocol
 from connectors.bank.snap_token import Tokens
+from connectors.link.door import open_door
 from connectors.link.fact import Author
 from connectors.link.spool import Spool
 from tests.connectors.serving import served
@@ -101,7 +101,7 @@ async def opened(
         book = BankBook(spool, known, AUTHOR.source, clock)
         payments = Payments(spool, book, clock)
         door = NotificationDoor(Behind(known, Tokens(TOKEN_KEY), payments, book, clock, proxies), CollectorRegistry())
-        app = FastAPI()
+        app = open_door()
         app.include_router(door.routes())
         app.include_router(book.routes())
         async with served(app, protocol=SnapProtocol) as address, httpx.AsyncClient(base_url=address) as http:

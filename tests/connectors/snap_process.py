@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from connectors.bank.book import BankBook
@@ -20,6 +19,7 @@ from connectors.bank.profile import read_partners
 from connectors.bank.snap_listener import SnapProtocol
 from connectors.bank.snap_token import Tokens
 from connectors.link.clock import utc_now
+from connectors.link.door import open_door
 from connectors.link.fact import Author
 from connectors.link.fault import SpoolLocked
 from connectors.link.spool import Spool
@@ -53,7 +53,7 @@ async def serve(folder: Path, spool: Spool) -> None:
     payments = Payments(spool, book, utc_now)
     tokens = Tokens.of(PrivateKey.from_pem((folder / "connector.pem").read_bytes()))
     door = NotificationDoor(Behind(partners, tokens, payments, book, utc_now), CollectorRegistry())
-    app = FastAPI()
+    app = open_door()
     app.include_router(door.routes())
     app.include_router(book.routes())
     listening = socket.create_server(("127.0.0.1", 0))

@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from connectors.bank.bill import Bill
 from connectors.bank.book import BankBook
 from connectors.bank.profile import Partners
 from connectors.bank.translate import notification_key
 from connectors.link.delivery import StreamItem, verify
+from connectors.link.door import open_door
 from connectors.link.fact import NewEvent
 from connectors.link.message import event_id_of
 from connectors.link.spool import Spool
@@ -51,7 +51,7 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with Spool.open(tmp_path / "spool.sqlite", AUTHOR) as spool:
-        book, app = BankBook(spool, Partners((partner(),)), BRI_SOURCE, lambda: NOON), FastAPI()
+        book, app = BankBook(spool, Partners((partner(),)), BRI_SOURCE, lambda: NOON), open_door()
         app.include_router(book.routes())
         async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
             yield Bench(spool, book, http)

@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
 
 from connectors.bank.book import BankBook
 from connectors.bank.explanation_door import BODY_BYTES_MAX, ExplanationDoor
 from connectors.bank.profile import Partners
 from connectors.link.delivery import StreamItem, verify
+from connectors.link.door import open_door
 from connectors.link.spool import Spool
 from contracts.wire.envelope import read_envelope
 from contracts.wire.signature import VerifiedRoots
@@ -69,7 +69,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 async def open_bench(folder: Path, bytes_max: int = 2**30, port: int = 0) -> AsyncIterator[Bench]:
     """Open the bank's door on the spool of this folder."""
     async with Spool.open(folder / "spool.sqlite", AUTHOR, bytes_max=bytes_max) as spool:
-        metrics, app = CollectorRegistry(), FastAPI()
+        metrics, app = CollectorRegistry(), open_door()
         book = BankBook(spool, Partners((partner(),)), BRI_SOURCE, lambda: NOON)
         tokens = [TOKEN.encode(), OTHER_TOKEN.encode()]
         door = ExplanationDoor(spool, AUTHOR, book.differences, tokens, lambda: NOON, metrics)

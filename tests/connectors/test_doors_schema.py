@@ -4,14 +4,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from connectors.immigration.routes import Access, create_router
 from connectors.link.broker import Broker
 from connectors.link.clock import utc_now
 from connectors.link.delivery import Delivered
-from connectors.link.door import build_app
+from connectors.link.door import build_app, open_door
 from connectors.link.hub_client import HubClient
 from connectors.link.metrics import LinkMetrics
 from connectors.link.spool import Spool
@@ -38,7 +37,7 @@ TOKEN = "t" * 32
 @pytest.mark.parametrize("token", [TOKEN, "other"])
 async def test_the_ministrys_events(tmp_path: Path, token: str) -> None:
     async with Spool.open(tmp_path / "spool.sqlite", AUTHOR, clock=utc_now) as spool:
-        app = FastAPI()
+        app = open_door()
         app.include_router(EventsDoor(spool, AUTHOR, [TOKEN.encode()], CollectorRegistry()).routes())
         async with served(app) as address:
             calls = await explore(address, events_schema.DOCUMENT, lambda: {"Authorization": f"Bearer {token}"})
@@ -62,7 +61,7 @@ async def test_immigrations_questions(tmp_path: Path) -> None:
     async with opened(tmp_path, ("jakarta", peer), ("bali", peer), offices_file=offices) as bench:
         await bench.beat()
         await bench.desk.handle(bench.recommendation(kanim="DIR"))
-        app = FastAPI()
+        app = open_door()
         access = Access(None, loopback=True)
         app.include_router(create_router(bench.desk, bench.standings, bench.offices, access, bench.clock))
         async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
