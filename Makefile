@@ -1,12 +1,13 @@
 # Everything here needs Python 3.11 or newer and make, nothing else. The first target that is run makes .venv.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test faults interop fuzz lint bench requirements wheels clean
+.PHONY: help setup demo down test faults interop fuzz lint bench docs requirements wheels clean
 
 BIN := .venv/bin
 READY := .venv/ready
 # Most tests wait for processes of their own, so that two at a time fill two cores. Each has its own Kafka and PostgreSQL.
 WORKERS := 2
+SITE ?= build/site
 # The newest interpreter that is new enough; PYTHON= names another.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -52,6 +53,10 @@ lint: $(READY) ## Check style, types, the direction of imports, the length of fu
 
 bench: $(READY) ## Measure messages per second and per CPU-second; results in build/bench
 	@$(BIN)/python -m tests.bench
+
+# SITE= names another folder.
+docs: $(READY) ## Build docs/ to a site in build/site, without a warning or not at all
+	@$(BIN)/python -m tests.docs.make_site --into "$(SITE)"
 
 wheels: $(READY) ## Build the wheels of contracts, connectors, hub and oversight into dist
 	@for part in contracts connectors hub oversight; do \
