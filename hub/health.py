@@ -1,4 +1,7 @@
-"""What stands in the way of each part of the hub just now, so that readiness can say why."""
+"""What stands in the way of each part of the hub just now, so that readiness can say why, and alarms since when."""
+
+from hub import metrics
+from hub.clock import utc_now
 
 
 class Health:
@@ -11,12 +14,17 @@ class Health:
     def report(self, part: str, problem: str) -> bool:
         """Note that `problem` stops or slows `part`; return whether that is news, so that it is logged once."""
         news = self._problems.get(part) != problem
+        if part not in self._problems:
+            metrics.PROBLEM_SINCE.labels(part).set(utc_now().timestamp())
         self._problems[part] = problem
         return news
 
     def clear(self, part: str) -> bool:
         """Note that `part` works; return whether it did not before."""
-        return self._problems.pop(part, None) is not None
+        if self._problems.pop(part, None) is None:
+            return False
+        metrics.PROBLEM_SINCE.labels(part).set(0)
+        return True
 
     def note(self, subject: str, sentence: str | None) -> None:
         """Let readiness say `sentence` of `subject`, or nothing any more; it asks for somebody, and stops no part."""

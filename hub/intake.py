@@ -24,6 +24,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
+from contracts.errors import Code
 from contracts.wire.record import Record
 from hub import failpoint, metrics, topics
 from hub.administration import KafkaForbidden, KafkaUnreachable
@@ -101,6 +102,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
         Raises TopicChanged, RegistryError or IntakeFailed when waiting would not help; an outage is waited out.
         """
+        _show_refusals()
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(TRANSIENT),
             wait=wait_random_exponential(multiplier=BACKOFF_S_FIRST, max=BACKOFF_S_MAX),
@@ -451,6 +453,12 @@ async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if outcome is not None:
             raise outcome
+
+
+def _show_refusals() -> None:
+    """Show each code's count from 0 on: of a figure that begins at 1 Prometheus sees no increase."""
+    for code in Code:
+        metrics.INTAKE_REFUSALS.labels(str(code))
 
 
 def _count(taken: Taken) -> None:

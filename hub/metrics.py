@@ -29,6 +29,7 @@ RELAY_TRANSACTION_SECONDS = Histogram(
 RELAY_RECYCLED = Counter("hub_relay_recycled", "Producers thrown away after an error.", ["topic"])
 
 LOG_SIZE = Gauge("hub_log_size", "Leaves in the evidence log's tree.")
+SEQUENCER_LEADING = Gauge("hub_sequencer_leading", "1 while this process signs the evidence log.")
 LOG_ROUND_SECONDS = Histogram(
     "hub_log_round_seconds", "From the look for new leaves to their signed checkpoint.", buckets=_SECONDS
 )
@@ -44,5 +45,10 @@ OVERSIGHT_FOLLOWED = Counter("hub_oversight_followed", "Entries of the log put i
 COUNTS_STATED = Counter("hub_counts_stated", "Daily counts that participants told.", ["participant", "verdict"])
 COUNTS_DIFFERING = Gauge("hub_counts_differing", "Daily counts that differ from the participant's.", ["participant"])
 SOURCE_BEHIND_GAP = Gauge("hub_source_behind_gap", "Highest sequence minus the last one before a gap.", ["source"])
+
+# The readiness of each part, and since when, for an alarm that says more than that a process answers.
+PROBLEM_SINCE = Gauge(
+    "hub_problem_since_timestamp_seconds", "Since when something stops or slows a part; 0: nothing.", ["part"]
+)
 
 API_REQUESTS = Counter("hub_api_requests", "Answers given.", ["route", "status"])

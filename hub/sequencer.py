@@ -121,6 +121,7 @@ class Sequencer:
         edge = await self._begin(registry)
         cosigning = asyncio.create_task(self._witnesses.run(self._database, self._registry, stop))
         log.info("sequencer.leading", size=edge.size)
+        metrics.SEQUENCER_LEADING.set(1)
         try:
             loop, confirmed_s = asyncio.get_running_loop(), 0.0
             while not stop.is_set():
@@ -140,6 +141,7 @@ class Sequencer:
                 await pause(stop, ROUND_S - (loop.time() - began_s))
                 await _first_of(self._wake, stop, POLL_S)
         finally:
+            metrics.SEQUENCER_LEADING.set(0)
             cosigning.cancel()
             await asyncio.wait({cosigning})
 

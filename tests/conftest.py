@@ -35,6 +35,7 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "jdk": toolchains.has_jdk,
     "chromium": lambda: Path("/usr/bin/chromium").is_file(),
     "softhsm": lambda: shutil.which("softhsm2-util") is not None,
+    "promtool": lambda: shutil.which("promtool") is not None,
     "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
 }
 ONLY_WHERE_PRESENT = {"docker engine"}

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from connectors.link.fact import SpoolStatus
 
 _STATES = ("waiting", "signed", "sent", "accepted", "refused")
+RECEIPT_OUTCOMES = ("accepted", "refused", "again", "unknown", "foreign")
+ERASURE_OUTCOMES = ("obeyed", "refused")
 
 
 class LinkMetrics:
@@ -42,6 +44,11 @@ class LinkMetrics:
         self.notes: dict[str, str] = {}
         self.erasures = self._counter("erasures", "Orders to erase, by what became of them", "became")
         self.registry_refused = self._counter("registry_refused", "Registries that were refused")
+        # From 0 on: of a figure that begins at 1 Prometheus sees no increase.
+        for outcome in RECEIPT_OUTCOMES:
+            self.receipts.labels(outcome)
+        for became in ERASURE_OUTCOMES:
+            self.erasures.labels(became)
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
         return Gauge(f"tkahub_connector_{name}", meaning, labels, registry=self.collected)

@@ -23,7 +23,7 @@ from connectors.link.erasing import Eraser
 from connectors.link.fact import ReceiptEntry
 from connectors.link.fault import FatalFault, HubUnreachable, StreamStopped, TrustFault
 from connectors.link.hub_client import HubClient, StreamRecord
-from connectors.link.metrics import LinkMetrics
+from connectors.link.metrics import RECEIPT_OUTCOMES, LinkMetrics
 from connectors.link.receipts import STRANGE_NOTE
 from connectors.link.retry import keep_trying, where
 from connectors.link.spool import Spool
@@ -297,7 +297,7 @@ class StreamReader:
             *(ReceiptEntry(each.id, _digest(each.sha256), each.log_index, each.code) for each in receipt.refused),
         ]
         settlement = await self._around.spool.settle(entries)
-        for outcome in ("accepted", "refused", "again", "unknown", "foreign"):
+        for outcome in RECEIPT_OUTCOMES:
             self._around.metrics.receipts.labels(outcome).inc(getattr(settlement, outcome))
         if settlement.refused or settlement.foreign:
             _log.error("the hub refused messages", refused=settlement.refused, other_bytes=settlement.foreign)
