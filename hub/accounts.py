@@ -45,6 +45,7 @@ class Role(StrEnum):
     OFFICER = "officer"
     BANK = "bank"
     IMMIGRATION = "immigration"
+    LABOUR_OFFICE = "labour_office"
     OVERSIGHT = "oversight"
     MINISTER = "minister"
     OPERATOR = "operator"
@@ -52,6 +53,8 @@ class Role(StrEnum):
 
 
 ACCOUNT_ROLES = frozenset(Role) - {Role.APPLICANT}
+#: Whose account answers for one participant, and sees no other's.
+OF_A_PARTICIPANT = frozenset((Role.BANK, Role.LABOUR_OFFICE))
 
 
 class AccountInvalid(Exception):
@@ -103,8 +106,10 @@ def make_account(name: str, role: Role, unit: str | None, participant: str | Non
         raise AccountInvalid("A name has 2 to 63 small letters, digits, dots, dashes or underscores.")
     if role not in ACCOUNT_ROLES:
         raise AccountInvalid("An applicant needs no account.")
-    if (role is Role.OFFICER) != (unit is not None) or (role is Role.BANK) != (participant is not None):
-        raise AccountInvalid("An officer has a unit, a bank's person a participant, and nobody else either of them.")
+    if (role is Role.OFFICER) != (unit is not None) or (role in OF_A_PARTICIPANT) != (participant is not None):
+        raise AccountInvalid(
+            "An officer has a unit, a bank's or labour office's person a participant, and nobody else either of them."
+        )
     if not all(_REFERENCE.fullmatch(one) for one in (unit, participant) if one is not None):
         raise AccountInvalid("A unit or participant has letters, digits, dashes and underscores.")
     return Account(name, role.value, unit, participant, hash_password(password))

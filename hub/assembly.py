@@ -132,6 +132,7 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
     # Imported late: templates and their languages take time to load, which only this part needs.
     from hub.lookups import Register, read_oversight_key
     from hub.web import facts
+    from hub.web import register as register_door
     from hub.web.counter import Counter
     from hub.web.pages import door as pages_door
 
@@ -144,6 +145,7 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
         machines.create_router(hub.database, hub.registry, url),
         log_door.create_router(hub.database, hub.registry),
         facts.create_router(hub.database, hub.registry, url, counter),
+        register_door.create_router(hub.database, hub.registry, url),
         *pages_door.create_routers(hub.database, hub.registry, register, counter, pages),
     )
     pages_door.install(app, pages)

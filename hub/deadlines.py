@@ -6,7 +6,8 @@
     reports     each banking day that is over, for each bank
     heartbeats  on every stream to a participant, so that silence can be told from having nothing to say
     sequences   how far each source is complete
-    dossiers    the log is followed: service times that warn or ran out, findings opened and closed
+    dossiers    the log is followed: service times that warn or ran out, findings opened and closed, the register
+    register    whoever was newly granted a part of the register of foreign workers is told of it
     counts      what each participant said in each day that is over, and whether it counts the same
     losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them
@@ -44,6 +45,7 @@ REPORTS_EVERY_S = 60.0
 LOSSES_EVERY_S = 5.0
 DOSSIERS_EVERY_S = 1.0
 GROUPS_EVERY_S = 300.0
+REGISTER_EVERY_S = 5.0
 COUNTS_EVERY_S = 5.0
 BATCH_MAX = 500
 # A dossier costs a fraction of a millisecond, a group of a whole unit a second: heartbeats must not wait for them.
@@ -131,6 +133,7 @@ class Deadlines:
             Duty("sequences", SEQUENCES_EVERY_S, self._follow_sequences),
             Duty("reports", REPORTS_EVERY_S, self._report_days),
             Duty("dossiers", DOSSIERS_EVERY_S, self._keep_dossiers),
+            Duty("register", REGISTER_EVERY_S, self._share_register),
             Duty("groups of files", GROUPS_EVERY_S, self._judge_groups),
             Duty("counts", COUNTS_EVERY_S, self._count_days),
             Duty("losses", LOSSES_EVERY_S, self._show_losses),
@@ -196,6 +199,11 @@ class Deadlines:
             looked = await overseer.look(now, DOSSIERS_PER_STEP_MAX)
             metrics.OVERSIGHT_FOLLOWED.inc(followed)
             if not followed and looked < DOSSIERS_PER_STEP_MAX:
+                return
+
+    async def _share_register(self, now: datetime) -> None:
+        for _ in range(BATCHES_PER_TICK_MAX):
+            if await Overseer(self._desk).share_register(now, BATCH_MAX) == 0:
                 return
 
     async def _judge_groups(self, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """The hub's own overseer: follows the log, keeps a dossier of each application, and tells what is late or odd.
 
-    inbox, recommendations --follow--> dossiers --look--> service times warned or breached, findings of one file
+    inbox, recommendations --follow--> dossiers --look--> service times warned or breached, findings of one file,
+                                                          the register of foreign workers, told to its grantees
                                                 --judge_groups--> findings that many files show together
 
 It only reads what was decided and changes nothing of it. A breach is dated by the clock, whenever it is noticed: what
@@ -32,11 +33,13 @@ from contracts.oversight.group_findings import (
     judge_worker,
 )
 from contracts.oversight.lead import EXEMPTION_ANOMALY, Lead, Rules
+from contracts.oversight.register import Registered, enter
 from contracts.rules.case import BILLED, EXPLANATIONS, Fact, facts_of, keys_of
+from contracts.rules.clock import end_of_day
 from contracts.rules.rulebook import RuleSet
 from contracts.wire.envelope import read_envelope
 from contracts.wire.instant import write_instant
-from hub import failpoint
+from hub import failpoint, register
 from hub.desk import Desk, Judgement, Plan
 from hub.seal import address
 from hub.step import Event
@@ -58,10 +61,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class News:
-    """What a look or a judgement comes to: by scope the leads that stand now, and the service times that are news."""
+    """What a look or a judgement comes to: by scope the leads that stand now, and the service times that are news.
+
+    `entries` are those of the register that were looked at, `shared` what its grantees are told of them.
+    """
 
     leads: dict[str, list[Lead]] = field(default_factory=dict)
     late: list[tuple[ServiceTimeReading, str, RuleSet]] = field(default_factory=list)
+    entries: list[Registered] = field(default_factory=list)
+    shared: list[Event] = field(default_factory=list)
 
 
 class Overseer:
@@ -103,6 +111,7 @@ class Overseer:
             looked = [_look_safely(one, rules, now, news) for one in awake]
             await dossiers.save_looked(tx, looked)
             await dossiers.touch_groups(tx, (name for one in looked for name in one.groups))
+            news.shared = await register.keep(tx, judgement.registry, news.entries, now)
             await self._tell(tx, judgement, news, now)
             failpoint.reach("deadlines.before_commit")
         return len(awake)
@@ -122,9 +131,20 @@ class Overseer:
             failpoint.reach("deadlines.before_commit")
         return len(names)
 
+    async def share_register(self, now: datetime, limit: int) -> int:
+        """Tell whoever was newly granted a part of the register its next stretch; return how many entries that was."""
+        judgement = await self._desk.judgement()
+        async with self._desk.database.transaction() as tx:
+            shared, count = await register.catch_up(tx, judgement.registry, now, limit)
+            await self._tell(tx, judgement, News(shared=shared), now)
+            failpoint.reach("deadlines.before_commit")
+        return count
+
     async def _tell(self, tx: Connection, judgement: Judgement, news: News, now: datetime) -> None:
         """Log and send what is news: service times as events, findings by a salted digest alone."""
         plan = Plan()
+        for event in news.shared:
+            plan.outline.letters.extend(address(judgement.routes, event))
         for reading, state, rule_set in news.late:
             plan.actions.append(_leaf_of(reading, state, now))
             plan.outline.letters.extend(address(judgement.routes, _event_of(reading, state, rule_set)))
@@ -137,7 +157,7 @@ class Overseer:
         for one in closed:
             digest = _digest(one.salt, one.lead)
             plan.actions.append(entry.finding(name=one.name, state="closed", digest=digest, at=now))
-        if not plan.actions:
+        if not plan.actions and not plan.outline.letters:
             return
         taken = await self._desk.seal(tx, judgement, plan, now, {})
         # The log's lock is held: its entries end with these.
@@ -218,10 +238,20 @@ def _look(one: Awake, rules: Rules, now: datetime, news: News) -> Looked:
                 for moment in (reading.warns_at, reading.breached_at)
                 if moment is not None and moment >= now and reading.ended_at is None
             ]
+    entry_in_register = enter(dossier)
+    if entry_in_register is not None:
+        news.entries.append(entry_in_register)
+        wakes += _turns(entry_in_register, now)
     news.leads[f"case:{one.subject}"] = judged.leads
     news.late += late
     groups = [] if extracted is None else extracted.keys
     return Looked(one.subject, told, groups, min((at for at in wakes if at is not None), default=None))
+
+
+def _turns(registered: Registered, now: datetime) -> list[datetime]:
+    """The moments to come at which a permit comes into force, and is no longer."""
+    days = (registered.from_, registered.last_day)
+    return [moment for day in days if (moment := end_of_day(day - timedelta(days=1))) > now]
 
 
 def _states(reading: ServiceTimeReading, now: datetime) -> list[str]:

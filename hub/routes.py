@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from contracts.registry import RECOMMENDATIONS, Participant, Registry, Subscription
 from hub.difference import CLOSED, EXPLAINED, OPENED
-from hub.step import ISSUED, OUTCOME, RECEIPT, REPORTED, WITHDRAWN, Event
+from hub.step import ISSUED, OUTCOME, RECEIPT, REGISTER_ENTERED, REGISTER_LEFT, REPORTED, WITHDRAWN, Event
 
 # What is said of one bank's money is nothing to another bank.
 OF_ONE_BANK = frozenset((OUTCOME, OPENED, EXPLAINED, CLOSED, REPORTED))
+# What is told of the register is put together for one grantee, whose filter was heeded there: that an entry moved out
+# of somebody's regency is told to whom it moved away from.
+OF_ONE_GRANTEE = frozenset((REGISTER_ENTERED, REGISTER_LEFT))
 
 
 class Stream(NamedTuple):
@@ -59,7 +62,7 @@ class Routes:
         streams = [
             _stream(f"to.{party.id}", event.subject, partitions)
             for party, subscription, partitions in self._receivers(event.type)
-            if _may_hear(party, event) and _granted(subscription, event.data)
+            if _may_hear(party, event) and (event.type in OF_ONE_GRANTEE or _granted(subscription, event.data))
         ]
         if event.type in (ISSUED, WITHDRAWN):
             home = self._registry.partitions(RECOMMENDATIONS)
@@ -84,7 +87,12 @@ def _stream(topic: str, key: str, partitions: int) -> Stream:
 
 
 def _may_hear(party: Participant, event: Event) -> bool:
-    """A bank hears of its own money alone; receipts go to their sender alone and are routed by `of_receipt`."""
+    """A bank hears of its own money alone, a grantee of its own part of the register.
+
+    Receipts go to their sender alone and are routed by `of_receipt`.
+    """
+    if event.type in OF_ONE_GRANTEE:
+        return party.id == event.reporter
     if event.type in OF_ONE_BANK and party.kind == "bank":
         return party.id == event.reporter
     return event.type != RECEIPT

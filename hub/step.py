@@ -55,6 +55,8 @@ WITHDRAWN = "id.tka.hub.recommendation.withdrawn.v1"
 RECEIPT = "id.tka.hub.receipt.v1"
 HEARTBEAT = "id.tka.hub.heartbeat.v1"
 REPORTED = "id.tka.hub.reconciliation.reported.v1"
+REGISTER_ENTERED = "id.tka.hub.register.entered.v1"
+REGISTER_LEFT = "id.tka.hub.register.left.v1"
 
 
 class Held(NamedTuple):

@@ -7,11 +7,13 @@ from pydantic import Field
 from contracts import fields
 from contracts.events.count import PARTITIONS_MAX, SOURCES_MAX, CountedSource, SentStream
 from contracts.events.event import EventData, Part
-from contracts.events.ministry import Employer, PermitKind, Person, Places, Position
+from contracts.events.ministry import PLACES_MAX, Employer, PermitKind, Person, Places, Position
 
 RECEIPT_ENTRIES_MAX = 256
 BASIS_MAX = 256
 EXPLANATIONS_MAX = 64
+REGENCIES_MAX = PLACES_MAX + 1
+ENTRY_FACTS_MAX = 4_000
 CURRENCIES_MAX = 256
 ERASED_CASES_MAX = 250
 
@@ -342,6 +344,56 @@ class SlaBreached(_Clock):
     TYPE: ClassVar[str] = "id.tka.hub.sla.breached.v1"
 
 
+class RegisterEntered(EventData):
+    """A foreign worker's entry in the register, as it stands now. Subject: the application's number.
+
+    A higher `revision` replaces a lower one of the same application. What Immigration says of the worker is null for a
+    labour office, `log_indices` are the facts that the entry was folded from.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.register.entered.v1"
+
+    participant: fields.ParticipantId
+    revision: fields.Revision
+    application: fields.Application
+    worker: fields.Reference
+    employer: fields.Nib
+    position: fields.Kbji
+    regencies: Annotated[list[fields.Regency], Field(min_length=1, max_length=REGENCIES_MAX)]
+    kanim: fields.Kanim
+    from_: fields.Date = Field(alias="from")
+    until: fields.Date
+    ended_on: fields.Date | None
+    visa_until: fields.Date | None
+    stay_until: fields.Date | None
+    present: bool | None
+    crossed_on: fields.Date | None
+    log_indices: Annotated[list[fields.LogIndex], Field(min_length=1, max_length=ENTRY_FACTS_MAX)]
+
+    def subject(self) -> str | None:
+        """The application's number."""
+        return self.application
+
+
+class RegisterLeft(EventData):
+    """An entry is no longer in force, or no longer in the recipient's part of the register.
+
+    Subject: the application's number.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.register.left.v1"
+
+    participant: fields.ParticipantId
+    revision: fields.Revision
+    application: fields.Application
+    worker: fields.Reference
+    reason: Literal["ended", "moved"]
+
+    def subject(self) -> str | None:
+        """The application's number."""
+        return self.application
+
+
 HUB_EVENTS: tuple[type[EventData], ...] = (
     Receipt,
     PaymentOutcome,
@@ -358,4 +410,6 @@ HUB_EVENTS: tuple[type[EventData], ...] = (
     Heartbeat,
     SlaWarning,
     SlaBreached,
+    RegisterEntered,
+    RegisterLeft,
 )

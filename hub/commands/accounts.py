@@ -31,7 +31,9 @@ def add_account(
     name: Annotated[str, typer.Argument(help="The name to sign in with.")],
     role: Annotated[Role, typer.Option(help="What the person may see.")],
     unit: Annotated[str | None, typer.Option(help="An officer's unit, as the ministry's events name it.")] = None,
-    participant: Annotated[str | None, typer.Option(help="The bank that a bank's person answers for.")] = None,
+    participant: Annotated[
+        str | None, typer.Option(help="The bank or labour office that its person answers for.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an account. The password is asked for, or read as one line where nobody sits at a terminal.

@@ -10,7 +10,7 @@ import typer
 
 from contracts.oversight.dossier import Dossier
 from contracts.oversight.lead import Rules
-from contracts.oversight.register import Registered, compare, enter, grant, list_expiring
+from contracts.oversight.register import Registered, compare
 from contracts.oversight.statistics import Observation, Row, count_month, observe
 from contracts.rules.clock import jakarta_day
 from contracts.rules.rulebook import RuleSet
@@ -26,8 +26,9 @@ from hub.commands.terminal import (
     wait_for,
 )
 from hub.settings import Settings, read_settings
-from hub.store import audit, dossiers, tiles
+from hub.store import audit, dossiers, register, tiles
 from hub.store.database import Database
+from hub.store.register import View
 
 COLUMNS = ("number", "finding", "subject", "measured", "state", "opened_at", "closed_at")
 ENTRY_COLUMNS = (
@@ -42,6 +43,7 @@ ENTRY_COLUMNS = (
     "application",
 )
 DISAGREEMENT_COLUMNS = ("kind", "worker", "application", "since")
+ENTRIES_PER_PAGE = 1_000
 FIGURES = ("month", "figure", "by", "of", "value", "log_size", "log_root", "rule_sets")
 
 findings_app = typer.Typer(no_args_is_help=True, help="Findings: leads for the overseers, and no guilt.")
@@ -138,11 +140,7 @@ def list_workers(
     as_json: AsJson = False,
 ) -> None:
     """List who is in work today: for whom, in which post and regency, until when; by reference, never by name."""
-    today = jakarta_day(utc_now())
-    entries = wait_for(_enter(read_settings()))
-    shown = list(grant(entries, today, frozenset(regency) if regency else None))
-    if expiring is not None:
-        shown = list_expiring(shown, today, expiring)
+    shown = wait_for(_list_workers(read_settings(), View(sorted(regency) if regency else None), expiring))
     _print_entries([one.to_json() for one in shown], ENTRY_COLUMNS, "Nobody is registered.", as_json)
 
 
@@ -150,7 +148,7 @@ def list_workers(
 def list_disagreements(as_json: AsJson = False) -> None:
     """List where Ministry and Immigration do not agree about a worker today: overstays, departures, visas left over."""
     today = jakarta_day(utc_now())
-    found = [one for entry in wait_for(_enter(read_settings())) for one in compare(entry, today)]
+    found = [one for entry in wait_for(_list_differing(read_settings(), today)) for one in compare(entry, today)]
     rows = [one._asdict() | {"log_indices": list(one.log_indices)} for one in found]
     _print_entries(rows, DISAGREEMENT_COLUMNS, "The agencies agree.", as_json)
 
@@ -162,10 +160,30 @@ def _print_entries(rows: list[dict[str, Any]], columns: Sequence[str], empty: st
         print_table(rows, columns, empty)
 
 
-async def _enter(settings: Settings) -> list[Registered]:
+async def _list_workers(settings: Settings, view: View, within: int | None) -> list[Registered]:
+    """Read the register in force, page by page; permits that end soon are listed in the order of their end."""
+    today, listed = jakarta_day(utc_now()), list[Registered]()
     async with database(settings) as opened, opened.snapshot() as connection:
-        entries = [enter(Dossier(subject, facts)) async for subject, facts in dossiers.stream_all(connection)]
-    return [one for one in entries if one is not None]
+        while True:
+            behind = listed[-1].application if listed else ""
+            page = await register.list_in_force(
+                connection, view, today, within=within, after=behind, limit=ENTRIES_PER_PAGE
+            )
+            listed += page
+            if len(page) < ENTRIES_PER_PAGE:
+                break
+    return listed if within is None else sorted(listed, key=lambda entry: (entry.last_day, entry.application))
+
+
+async def _list_differing(settings: Settings, today: date) -> list[Registered]:
+    listed = list[Registered]()
+    async with database(settings) as opened, opened.snapshot() as connection:
+        while True:
+            behind = listed[-1].application if listed else ""
+            page = await register.list_differing(connection, View(), today, after=behind, limit=ENTRIES_PER_PAGE)
+            listed += page
+            if len(page) < ENTRIES_PER_PAGE:
+                return listed
 
 
 def _read_month(text: str | None) -> date:

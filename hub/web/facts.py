@@ -132,7 +132,7 @@ def _list_times(rule_set: RuleSet) -> ServiceTimesAnswer:
 
 def answer_unless_known(answer: BaseModel, asked: str, cache: str, *, but: frozenset[str] = frozenset()) -> Response:
     """Give an answer with its ETag (RFC 9110 section 8.8.3), or 304 where the caller has it; `but` does not count."""
-    content = answer.model_dump()
+    content = answer.model_dump(mode="json")
     counted = {name: value for name, value in content.items() if name not in but}
     tag = f'"{hashlib.sha256(json.dumps(counted).encode()).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": cache}

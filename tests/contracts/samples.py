@@ -170,6 +170,16 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.hub.heartbeat.v1": {"topic": "to.bri", "partition": 0, "last_sequence": 7, "registry_version": 3},
     "id.tka.hub.sla.warning.v1": CLOCK,
     "id.tka.hub.sla.breached.v1": CLOCK,
+    "id.tka.hub.register.entered.v1": {
+        "participant": "disnaker-3171", "revision": 1, "application": APPLICATION, "worker": "worker-0001",
+        "employer": "1234567890123", "position": "2511", "regencies": ["3171"], "kanim": "JKT-SELATAN",
+        "from": "2026-04-01", "until": "2027-04-01", "ended_on": None, "visa_until": None, "stay_until": None,
+        "present": None, "crossed_on": None, "log_indices": [3],
+    },
+    "id.tka.hub.register.left.v1": {
+        "participant": "disnaker-3171", "revision": 2, "application": APPLICATION, "worker": "worker-0001",
+        "reason": "ended",
+    },
 }  # fmt: skip
 
 

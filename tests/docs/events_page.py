@@ -126,7 +126,7 @@ def _plain_form(hint: Any, origin: Any) -> str:
         return f"list of {_plain_form(*_bare(get_args(hint)[0]))}"
     if isinstance(hint, type) and issubclass(hint, Part):
         return f"[{_group(hint)}](#{_group(hint)})"
-    return {str: "text", int: "whole number"}[hint]
+    return {str: "text", int: "whole number", bool: "true or false"}[hint]
 
 
 def _bare(hint: Any) -> tuple[Any, Any]:

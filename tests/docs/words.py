@@ -174,6 +174,20 @@ MEMBERS: Mapping[str, str] = {
     "sla.breached.unit": "The unit that has to act, if it is known.",
     "started_at": "When the clock started.",
     "due_on": "The day on which it runs out.",
+    "register.entered.participant": "Who is told.",
+    "register.left.participant": "Who is told.",
+    "register.entered.revision": "Counted from 1 for each recipient and application. A higher one replaces a lower.",
+    "register.left.revision": "Counted on from the entry's.",
+    "register.entered.employer": "The employer's NIB.",
+    "register.entered.position": "The post's KBJI code.",
+    "regencies": "Where the worker works (BPS codes).",
+    "register.entered.ended_on": "The day on which it ended before the permit's last day; null while it did not.",
+    "visa_until": "The visa's last day; null without a visa, and for a labour office.",
+    "stay_until": "The stay permit's last day; null without one, and for a labour office.",
+    "present": "Whether the last crossing was an entry; null for a labour office.",
+    "crossed_on": "The day of the last crossing; null before the first, and for a labour office.",
+    "log_indices": "The entries of the evidence log that it was folded from.",
+    "register.left.reason": "Ended: the permit is not in force any more. Moved: it is in another part of the register.",
 }
 
 #: What a payment came to (payment.outcome).
@@ -210,4 +224,6 @@ HUB_RECEIVERS: Mapping[str, str] = {
     "count.reported": "the participant whose messages were counted",
     "erasure.ordered": "the Ministry, and whoever said or was told any of what it names",
     "reconciliation.reported": "participants that the registry grants it; a bank only for its own money",
+    "register.entered": "each participant that the registry grants it, of its own part of the register",
+    "register.left": "each participant that was told of the entry",
 }

@@ -27,10 +27,12 @@ from tests.hub.world import World
 
 PREFIX = "demo-"
 PARTIES = ("ministry", "bri", "mandiri", "immigration")
+# Each is granted the register of its own regency, which comes on its own topic.
+OFFICES = ("disnaker-3171", "disnaker-3174")
 FOREIGN = "payroll"
 OFFSETS = "__consumer_offsets"
 ISSUED, WITHDRAWN = (f"id.tka.hub.recommendation.{what}.v1" for what in ("issued", "withdrawn"))
-INPUTS, OUTPUTS = [f"from.{party}" for party in PARTIES], [f"to.{party}" for party in PARTIES]
+INPUTS, OUTPUTS = [f"from.{party}" for party in PARTIES], [f"to.{party}" for party in (*PARTIES, *OFFICES)]
 TOPICS = [*INPUTS, *OUTPUTS, "recommendations"]
 READS, WRITES = {"read", "describe"}, {"write", "describe"}
 LOOKS = {"describe", "describe_configs"}
@@ -42,6 +44,7 @@ TOPICS_OF: dict[str, dict[str, set[str]]] = {
     "mandiri": {"to.mandiri": READS},
     # Its registry entry grants it the recommendations of one office: they come on its own topic.
     "immigration": {"from.immigration": WRITES, "to.immigration": READS},
+    **{name: {f"to.{name}": READS} for name in OFFICES},
     "kpk": {},
     "hub": {},
     "hub.intake": dict.fromkeys(INPUTS, READS),
@@ -53,7 +56,7 @@ TOPICS_OF: dict[str, dict[str, set[str]]] = {
 }
 GROUPS = ["hub-intake", "hub-relay", *OUTPUTS, "audit"]
 GROUPS_OF: dict[str, dict[str, set[str]]] = {
-    **{party: {f"to.{party}": READS} for party in PARTIES},
+    **{party: {f"to.{party}": READS} for party in (*PARTIES, *OFFICES)},
     "hub.intake": {"hub-intake": READS},
     "hub.relay": {"hub-relay": READS},
     "hub.run": {"hub-intake": READS, "hub-relay": READS},
@@ -95,6 +98,12 @@ def write_document() -> dict[str, Any]:
         for party, (publishes, subscribes) in grants.items()
     ]
     parties[2]["keys"][0]["revoked_at"] = parties[2]["keys"][0]["nbf"]
+    registered = [f"id.tka.hub.register.{what}.v1" for what in ("entered", "left")]
+    parties += [
+        {"id": name, "kind": "labour_office", "name": name, "bank_code": None, "sources": [], "keys": []}
+        | {"publishes": [], "subscribes": [{"type": t, "filter": {"regency": [name[-4:]]}} for t in registered]}
+        for name in OFFICES
+    ]
     silent: list[dict[str, Any]] = [
         {"id": name, "kind": kind, "name": name, "bank_code": None, "sources": [], "keys": []}
         | {"publishes": [], "subscribes": []}
@@ -170,7 +179,7 @@ def test_a_second_run_has_nothing_to_do(secured: Kafka) -> None:
 
 def test_the_broker_reports_the_quotas(secured: Kafka) -> None:
     found = administration.find(cluster_of(secured, "hub.admin"), write_wanted(read(write_document()), PREFIX))
-    assert found.quotas == dict.fromkeys(PARTIES, QUOTA)
+    assert found.quotas == dict.fromkeys((*PARTIES, *OFFICES), QUOTA)
 
 
 def test_the_doctor_s_certificate_is_enough_to_look_and_not_to_change(secured: Kafka) -> None:

@@ -35,6 +35,7 @@ STAFF: dict[Role, dict[str, str]] = {
     Role.OFFICER: {"unit": "unit-00001"},
     Role.BANK: {"participant": "bri"},
     Role.IMMIGRATION: {},
+    Role.LABOUR_OFFICE: {"participant": "disnaker-3171"},
     Role.OVERSIGHT: {},
     Role.MINISTER: {},
     Role.OPERATOR: {},

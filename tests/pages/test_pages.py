@@ -22,6 +22,7 @@ MATRIX: dict[str, frozenset[Role | None]] = {
     "/status/file": frozenset({Role.APPLICANT}),
     "/bank": frozenset({Role.BANK}),
     "/recommendation": frozenset({Role.IMMIGRATION, Role.OVERSIGHT}),
+    "/register": frozenset({Role.IMMIGRATION, Role.LABOUR_OFFICE, Role.OFFICER}),
     "/operations": frozenset({Role.OPERATOR}),
     "/oversight": frozenset({Role.OVERSIGHT}),
     "/oversight/findings.csv": frozenset({Role.OVERSIGHT}),

@@ -33,10 +33,11 @@ PAGE_HEADERS = {
 ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = {
     Role.APPLICANT: (("/status/file", "nav.file"),),
     Role.BANK: (("/bank", "nav.bank"),),
-    Role.IMMIGRATION: (("/recommendation", "nav.recommendation"),),
+    Role.IMMIGRATION: (("/recommendation", "nav.recommendation"), ("/register", "nav.register")),
+    Role.LABOUR_OFFICE: (("/register", "nav.register"),),
     Role.OVERSIGHT: (("/oversight", "nav.oversight"), ("/recommendation", "nav.recommendation")),
     Role.OPERATOR: (("/operations", "nav.operations"),),
-    Role.OFFICER: (),
+    Role.OFFICER: (("/register", "nav.register"),),
     Role.MINISTER: (),
 }
 PUBLIC = (("/", "nav.home"), ("/status", "nav.status"), ("/board", "nav.board"))
