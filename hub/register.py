@@ -38,8 +38,8 @@ class Grant(NamedTuple):
     @property
     def view(self) -> View:
         """The grant as the store reads it."""
-        lists = (None if listed is None else sorted(listed) for listed in (self.regencies, self.kanims))
-        return View(*lists)
+        regencies, kanims = (None if one is None else sorted(one) for one in (self.regencies, self.kanims))
+        return View(regencies, kanims)
 
     def reaches(self, entry: Registered) -> bool:
         """Whether the entry is in the grantee's part of the register."""

@@ -10,7 +10,7 @@ import pytest
 from hub.health import Health
 from hub.store import outbox
 from hub.trust import RegistryInForce
-from hub.web import facts, log, machines, probes
+from hub.web import facts, log, machines, probes, register
 from hub.web.counter import Counter
 from tests.connectors.exploration import EXAMPLES, explore
 from tests.connectors.serving import served
@@ -60,12 +60,13 @@ async def test_the_hubs_api(bench: Bench, authentic: bool) -> None:
         machines.create_router(bench.database, in_force, API_URL),
         log.create_router(bench.database, in_force),
         facts.create_router(bench.database, in_force, API_URL, counter),
+        register.create_router(bench.database, in_force, API_URL),
     ]
     app = probes.create_app(health, *routers)
     async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
         door = Door(bench.dsn, bench.database, bench.world, bench.registry, health, http)
         document = with_known((await http.get("/api/v1/openapi.json")).json())
-        assert len(document["paths"]) == len({"healthz", "readyz", "metrics", "registry", "streams"}) + 4 + 3
+        assert len(document["paths"]) == len({"healthz", "readyz", "metrics", "registry", "streams"}) + 4 + 3 + 2
 
         def make_headers() -> dict[str, str]:
             return {"Authorization": f"Bearer {door.assertion(bench.world.bank_api)}"} if authentic else {}

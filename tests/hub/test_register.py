@@ -29,7 +29,8 @@ from tests.hub.exchange import APPLICATION, Exchange
 from tests.hub.test_overseer import DAY, MONDAY, OTHER, oversee, tell
 from tests.hub.test_relay import Bench, running
 from tests.hub.world import World
-from tests.pages.test_facts import URL, assert_as
+from tests.pages.hall import URL
+from tests.pages.test_facts import assert_as
 
 pytestmark = pytest.mark.anyio
 

@@ -28,14 +28,16 @@ URL = "https://hub.example"
 OVERSIGHT_KEY = X25519PrivateKey.generate()
 PASSWORD = "the kawung has four petals"
 SECRET = "kawung-7Q2M-4TX9-D3PL"
+OVERSTAYED = "B.3/000198/PK.04.00/III/2025"
 SILENT = "B.3/000199/PK.04.00/III/2026"
 LOOKED_AT_ONCE = 50
 SALT = "p2mCqtDPYuJvVrDRTEYOYw"
+LABOUR_OFFICE = "disnaker-3171"
 STAFF: dict[Role, dict[str, str]] = {
     Role.OFFICER: {"unit": "unit-00001"},
     Role.BANK: {"participant": "bri"},
     Role.IMMIGRATION: {},
-    Role.LABOUR_OFFICE: {"participant": "disnaker-3171"},
+    Role.LABOUR_OFFICE: {"participant": LABOUR_OFFICE},
     Role.OVERSIGHT: {},
     Role.MINISTER: {},
     Role.OPERATOR: {},
@@ -85,7 +87,7 @@ class Hall:
 
 async def fill(exchange: Exchange) -> None:
     """Put an application at every stage."""
-    ministry, bri = exchange.ministry, exchange.bri
+    ministry, bri, immigration = exchange.ministry, exchange.bri, exchange.immigration
     verifier = {"salt": SALT, "sha256": digest_secret(SALT, SECRET)}
     values: list[bytes] = []
     paid: list[bytes] = []
@@ -115,6 +117,13 @@ async def fill(exchange: Exchange) -> None:
     await exchange.take(ministry.sign(silent))
     revoked = ministry.permit("revoked", number_of("withdrawn"), decision="CBT.1/2026", reason_code="DATA_FALSE")
     await exchange.take(ministry.sign(revoked))
+    # One worker came, and stayed when the permit had ended.
+    dates = {"from": "2026-04-01", "until": "2026-10-01"}
+    await exchange.take(ministry.sign(ministry.approved(OVERSTAYED, worker="worker-0002", **dates)))
+    answer = {"application": OVERSTAYED, "number": "TKA-0123456789AB", "revision": 1, "port": "CGK"}
+    crossing = {**answer, "at": "2026-04-02T02:00:00Z"}
+    entered = immigration.write("id.tka.immigration.entry.recorded.v1", crossing, OVERSTAYED)
+    await exchange.take(immigration.sign(entered))
     overseer, now = Overseer(exchange.desk), datetime.now(UTC)
     while await overseer.follow(now):
         pass
@@ -126,6 +135,10 @@ async def fill(exchange: Exchange) -> None:
 async def open_hall(dsn: str, api_dsn: str, url: str = URL) -> AsyncIterator[Hall]:
     """Give the hall over an empty database; the pages log in as `api_dsn` says, which may do no more than they must."""
     exchange = await Exchange.open(dsn)
+    granted = [
+        {"type": f"id.tka.hub.register.{one}.v1", "filter": {"regency": ["3171"]}} for one in ("entered", "left")
+    ]
+    await exchange.register({"id": LABOUR_OFFICE, "kind": "labour_office", "subscribes": granted})
     await fill(exchange)
     async with exchange.database.connection() as connection:
         for role, scope in STAFF.items():

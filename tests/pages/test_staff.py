@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hub.accounts import Person, Role
 from hub.lookups import INFO, SUITE, Register, SealMissing, read_oversight_key
 from hub.settings import SettingsInvalid
+from hub.trust import RegistryInForce
+from hub.web.pages.register import Reader
+from hub.web.problems import Problem
 from tests.hub.exchange import PERSON
-from tests.pages.hall import OVERSIGHT_KEY, SILENT, Hall, number_of
+from tests.pages.hall import LABOUR_OFFICE, OVERSIGHT_KEY, OVERSTAYED, SILENT, Hall, number_of
 
 pytestmark = pytest.mark.anyio
 FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
@@ -127,6 +130,44 @@ async def test_the_oversight_body_sees_the_findings_and_takes_them_away(hall: Ha
     rows = [row for row in csv.DictReader(io.StringIO(export.text)) if row["subject"] == SILENT]
     assert {(row["finding"], row["state"], row["cases"]) for row in rows} == {("silent_file", "open", SILENT)}
     assert [row["sealed"] is not None for row in (await read_lookups(hall))[before:]] == [True, True]
+
+
+async def test_a_labour_office_sees_who_works_in_its_regency_and_nothing_of_crossings(hall: Hall) -> None:
+    browser = await hall.browser_of(Role.LABOUR_OFFICE)
+    before = len(await read_lookups(hall))
+    page = await browser.get("/register")
+    assert "Your regencies" in page.text
+    assert "worker-0001" in page.text
+    assert "Last crossing" not in page.text
+    assert "worker-0002" not in page.text
+    assert (await read_lookups(hall))[before]["subject"] == LABOUR_OFFICE
+    assert "Nobody is registered here." in (await browser.get("/register", params={"expiring": "30"})).text
+    assert (await browser.get("/register", params={"after": "!"})).status_code == 400
+
+
+async def test_a_labour_office_without_a_grant_sees_nothing(hall: Hall) -> None:
+    person = Person(Role.LABOUR_OFFICE, "somebody", participant="bri")
+    reader = Reader(hall.exchange.database, RegistryInForce(hall.exchange.root.public))
+    with pytest.raises(Problem, match="register-not-granted"):
+        await reader.read(person, None, "")
+
+
+@pytest.mark.parametrize("role", [Role.IMMIGRATION, Role.OFFICER])
+async def test_an_overstay_is_shown_to_both_agencies(hall: Hall, role: Role) -> None:
+    page = await (await hall.browser_of(role)).get("/register")
+    assert "Still in the country" in page.text
+    assert OVERSTAYED in page.text
+    assert "worker-0002" in page.text
+
+
+async def test_an_officer_sees_what_the_own_unit_handled(hall: Hall) -> None:
+    reader = Reader(hall.exchange.database, RegistryInForce(hall.exchange.root.public))
+    own, other = [
+        await reader.read(Person(Role.OFFICER, "somebody", unit=unit), None, "")
+        for unit in ("unit-00001", "unit-00002")
+    ]
+    assert own.entries
+    assert (other.entries, other.differences, other.counted.entries) == ([], [], 0)
 
 
 async def test_the_operator_sees_who_was_heard_of_last(hall: Hall) -> None:
