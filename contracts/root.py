@@ -166,7 +166,8 @@ def read_chain(chain: object, pinned: PublicKey) -> tuple[Root, ...]:
     """Verify a chain of signed root documents, from version 1 on; the last one is in force.
 
     Raises RegistryError: act_malformed, act_signature_invalid, root_malformed, registry_key_invalid, root_chain_broken
-    (a gap, another environment, not signed by the one before, a key given back or to somebody else), root_not_pinned.
+    (a gap, another environment, not signed by the one before, a key given back or to somebody else, a root key that was
+    given up), root_not_pinned.
     """
     if not isinstance(chain, list) or not 1 <= len(chain) <= ROOTS_MAX:
         raise RegistryError(Code.ROOT_MALFORMED, f"not a list of 1 to {ROOTS_MAX} root documents")
@@ -176,6 +177,7 @@ def read_chain(chain: object, pinned: PublicKey) -> tuple[Root, ...]:
         signed = read_signed(members, TYP_ROOT)
         root = _root_of(signed)
         _check_link(roots[-1] if roots else None, root, signed)
+        _check_key_current(roots, root)
         _check_keys_kept(known, root)
         roots.append(root)
     if pinned.kid not in {root.key.kid for root in roots}:
@@ -199,6 +201,13 @@ def _check_link(before: Root | None, root: Root, signed: Signed) -> None:
         if key.kid not in by_kid:
             raise RegistryError(Code.ROOT_CHAIN_BROKEN, f"version {root.version} lacks a root key's signature")
         by_kid[key.kid].check(key)
+
+
+def _check_key_current(roots: Sequence[Root], root: Root) -> None:
+    """Refuse a root key that was given up before: somebody else may know it."""
+    current = roots[-1].key.jwk["x"] if roots else None
+    if root.key.jwk["x"] in {earlier.key.jwk["x"] for earlier in roots} - {current}:
+        raise RegistryError(Code.ROOT_CHAIN_BROKEN, f"version {root.version} takes a root key that was given up")
 
 
 def _check_keys_kept(known: dict[str, tuple[str, datetime | None]], root: Root) -> None:

@@ -280,6 +280,11 @@ class TopicRelay:
             await self._check_signed(partition, before, position)
             positions[partition] = position
             metrics.RELAY_POSITION.labels(self.topic, str(partition)).set(position)
+        ahead = {partition: position for partition, position in positions.items() if position > noted.get(partition, 0)}
+        if ahead:
+            # The answer to a commit was lost. On a quiet stream no later shipment would note it for a long time.
+            async with self._database.connection() as connection:
+                await outbox.note_positions(connection, self.topic, ahead)
         return positions
 
     async def _check_signed(self, partition: int, noted: int, position: int) -> None:

@@ -77,6 +77,11 @@ def test_a_thief_of_the_old_key_cannot_put_another_past_under_the_new_one() -> N
     assert _refused([other[0], ROTATED[1]], NEXT_ROOT) == Code.ROOT_CHAIN_BROKEN
 
 
+def test_a_root_key_that_was_given_up_never_comes_back() -> None:
+    back = extend(ROTATED, NEXT_ROOT, ROOT, root=dict(ROOT.public.jwk))
+    assert _refused(back) == Code.ROOT_CHAIN_BROKEN
+
+
 def test_no_chain_in_force_is_left_for_a_shorter_or_another() -> None:
     old, new = (read_chain(chain, ROOT.public) for chain in (CHAIN, ROTATED))
     check_extends(old, old)

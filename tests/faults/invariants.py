@@ -152,11 +152,7 @@ def check_lag(seen: Observation) -> Iterator[str]:
             yield f"{stream}: taken up to {seen.watermarks.get(stream, 0)} of {end}"
     if seen.deferred:
         yield f"{seen.deferred} records still wait"
-    yield from (
-        f"{row.participant}'s {row.event_id} is {row.state}"
-        for row in seen.spooled
-        if row.state not in ("accepted", "refused")
-    )
+    yield from (f"{row.participant}'s {row.event_id} is {row.state}" for row in seen.spooled if not row.is_settled)
 
 
 def check_waits(rig: Rig) -> Iterator[str]:

@@ -19,6 +19,7 @@ from tests.faults.natives import open_spool
 POLL_MS = 500
 MOVES = "SELECT topic, partition, before, after FROM fault_moves"
 EMPTY_POLLS_MAX = 40
+LOOKS_MAX = 5
 INPUTS = tuple(topic for topic in TOPICS if topic.startswith("from."))
 OUTPUTS = tuple(topic for topic in TOPICS if not topic.startswith("from."))
 
@@ -92,6 +93,11 @@ class Spooled(NamedTuple):
     state: str
     code: str | None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the hub has receipted it."""
+        return self.state in ("accepted", "refused")
+
 
 class Read(NamedTuple):
     """A record as a consumer under read_committed gets it."""
@@ -138,10 +144,17 @@ class Observer:
         self._background = background
 
     def observe(self) -> Observation:
-        """See everything."""
-        seen = self._background.run(self._observe())
-        seen.spooled = [row for agency in AGENCIES for row in self._read_spool(agency)]
+        """See everything, if possible between two messages: at the end of a day each connector tells what it counted."""
+        for _ in range(LOOKS_MAX):
+            before = self._read_spools()
+            seen = self._background.run(self._observe())
+            seen.spooled = self._read_spools()
+            if seen.spooled == before and all(row.is_settled for row in before):
+                break
         return seen
+
+    def _read_spools(self) -> list[Spooled]:
+        return [row for agency in AGENCIES for row in self._read_spool(agency)]
 
     def read_lag(self) -> Lag:
         """See only how much is still to be done."""

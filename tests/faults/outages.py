@@ -31,7 +31,9 @@ CONNECTOR_AHEAD = (
     f"connectors.link.publisher:OVERDUE_CHECK_S={REPLACEMENTS}:OFTEN_S",
 )
 HUB_AHEAD = ("hub.clock:utc_now=tests.faults.clocks:read_ahead",)
-AHEAD = {name: CONNECTOR_AHEAD if name in CONNECTORS else HUB_AHEAD for name in EVERYTHING}
+# Or its cosignatures were days old for the hub, which then holds back what no witness had seen before the outage.
+WITNESS_AHEAD = ("connectors.oversight.witness_door:utc_now=tests.faults.clocks:read_ahead",)
+AHEAD = dict.fromkeys(EVERYTHING, HUB_AHEAD) | dict.fromkeys(CONNECTORS, CONNECTOR_AHEAD) | {"witness": WITNESS_AHEAD}
 OUTAGE_LIMITS = {**LIMITS, "clock_skew_s": 20 * 24 * 3600, "booking_days": BOOKING_DAYS}
 # What the ministry tells may travel for less than the outage lasts: what reached Kafka in time counts all the same.
 EXPIRY_DAYS = 2

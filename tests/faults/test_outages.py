@@ -108,6 +108,7 @@ def test_postgresql_is_away_for_longer_than_the_topics_keep(kafka_cluster: Kafka
             outage.delete_records("from.bri", "from.mandiri")
             outage.pass_three_days()
             postgres.server.start()
+            postgres.wait_until_ready()
             exchange.settle(exchange.natives.tell_again(applications, []), SETTLE_LIMIT_S)
             assert outage.findings(lost=["from.bri", "from.mandiri"]) == []
         postgres.close()
