@@ -144,7 +144,7 @@ class Observer:
         self._background = background
 
     def observe(self) -> Observation:
-        """See everything, if possible between two messages: at the end of a day each connector tells what it counted."""
+        """See everything, if possible between two messages: at a day's end each connector tells what it counted."""
         for _ in range(LOOKS_MAX):
             before = self._read_spools()
             seen = self._background.run(self._observe())
