@@ -64,8 +64,7 @@ def test_it_measures_a_database_that_keeps_what_it_commits(results: dict[str, An
 
 def test_it_measures_what_the_evidence_log_costs_and_gives(log: dict[str, Any]) -> None:
     assert log["log_us"].keys() == {"sequencer", "witness", "postgresql"}
-    # So few messages may take less CPU time than the kernel's clock counts.
-    assert log["share"] >= 0
+    assert log["share"] > 0
     assert log["proved"]["cpu_s"].keys() == log["plain"]["cpu_s"].keys() | {"sequencer", "witness"}
     assert 0 < log["latency"]["p50_ms"] <= log["latency"]["p99_ms"]
     assert log["pack"]["seconds"] > 0

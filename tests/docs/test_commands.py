@@ -6,7 +6,7 @@ keeps in the repository itself is left alone. These lines are not run as they st
 
     make demo                       the tutorial's own `make demo KEEP=1 APPLICATIONS=25`, run once for all pages
     make test                       this very run
-    make bench                      at small size
+    make bench                      its shortest part at small size; tests/bench runs every part
     make down                       at the end
 
 A page of docs/how-to is for another machine than the demo's: it names the test of its own that runs its commands.
@@ -37,7 +37,7 @@ LINK = re.compile(r"\]\(([^)\s]*)\)")
 ENVIRONMENT = ". build/demo/env"
 START, END = "make demo KEEP=1 APPLICATIONS=25", "make down"
 RUN_ELSEWHERE = {"make demo", "make test", START, END}
-AT_SMALL_SIZE = {"make bench": ".venv/bin/python -m tests.bench --small"}
+AT_SMALL_SIZE = {"make bench": ".venv/bin/python -m tests.bench --small --part year"}
 ANSWER_LIMIT_S = 60
 BLOCK_LIMIT_S = 600
 
