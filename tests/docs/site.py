@@ -21,7 +21,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
     "How-to": ["docs/how-to/*"],
     "Reference": ["contracts/SPEC", "docs/reference/*"],
     "Explanation": ["docs/explanation/*"],
-    "Runbook": ["docs/runbook/index", "docs/operations"],
+    "Runbook": ["docs/runbook/first-hour", "docs/runbook/index", "docs/operations"],
     "Decisions": ["docs/decisions/README"],
 }
 # These pages list the others of their folder.
@@ -84,4 +84,5 @@ def _expand(root: Path, listed: str) -> list[str]:
         # A page that was moved is missed all the same: nothing lists it then, which is a warning.
         return [listed] if (root / f"{listed}.md").is_file() else []
     found = sorted(str(page.relative_to(root).with_suffix("")) for page in (root / listed[:-2]).glob("*.md"))
-    return [page for page in found if page not in CHAPTERS]
+    named = {page for pages in SECTIONS.values() for page in pages}
+    return [page for page in found if page not in named]
