@@ -8,6 +8,7 @@
     sequences   how far each source is complete
     dossiers    the log is followed: service times that warn or ran out, findings opened and closed, the register
     register    whoever was newly granted a part of the register of foreign workers is told of it
+    months      each month that is over is counted once, the running one now and then
     counts      what each participant said in each day that is over, and whether it counts the same
     losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them
@@ -30,6 +31,7 @@ from hub.desk import Desk
 from hub.health import Health
 from hub.overseer import Overseer
 from hub.reconciler import Reconciler
+from hub.statistics import MonthKeeper
 from hub.store import assertions, counts, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
 from hub.store.log import RegistryChanged
@@ -47,6 +49,7 @@ DOSSIERS_EVERY_S = 1.0
 GROUPS_EVERY_S = 300.0
 REGISTER_EVERY_S = 5.0
 COUNTS_EVERY_S = 5.0
+MONTHS_EVERY_S = 0.5
 BATCH_MAX = 500
 # A dossier costs a fraction of a millisecond, a group of a whole unit a second: heartbeats must not wait for them.
 DOSSIERS_PER_STEP_MAX = 200
@@ -94,6 +97,7 @@ class Deadlines:
         self._desk = desk
         self._dsn = dsn
         self._health = health
+        self._months = MonthKeeper(desk.database)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Act until `stop` is set, through every outage of the database."""
@@ -135,10 +139,12 @@ class Deadlines:
             Duty("dossiers", DOSSIERS_EVERY_S, self._keep_dossiers),
             Duty("register", REGISTER_EVERY_S, self._share_register),
             Duty("groups of files", GROUPS_EVERY_S, self._judge_groups),
+            Duty("months", MONTHS_EVERY_S, self._keep_months),
             Duty("counts", COUNTS_EVERY_S, self._count_days),
             Duty("losses", LOSSES_EVERY_S, self._show_losses),
             Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
         ]
+        await Overseer(self._desk).wake_unlisted(utc_now())
         while not stop.is_set():
             # A leader that lost its lock while it was frozen stands back.
             await election.confirm()
@@ -210,6 +216,11 @@ class Deadlines:
         for _ in range(BATCHES_PER_TICK_MAX):
             if await Overseer(self._desk).judge_groups(now, GROUPS_PER_STEP_MAX) < GROUPS_PER_STEP_MAX:
                 return
+
+    async def _keep_months(self, now: datetime) -> None:
+        counted = await self._months.work(now, asyncio.get_running_loop().time())
+        if counted is not None:
+            log.info("deadlines.month_counted", month=str(counted))
 
     async def _count_days(self, now: datetime) -> None:
         counter = DayCounter(self._desk)

@@ -41,9 +41,10 @@ from contracts.wire.envelope import read_envelope
 from contracts.wire.instant import write_instant
 from hub import failpoint, register
 from hub.desk import Desk, Judgement, Plan
+from hub.listing import Listing, list_file
 from hub.seal import address
 from hub.step import Event
-from hub.store import audit, dossiers
+from hub.store import audit, dossiers, files
 from hub.store.database import BROKEN, TRANSIENT, Connection
 from hub.store.dossiers import Awake, Looked, Said
 
@@ -61,12 +62,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class News:
-    """What a look or a judgement comes to: by scope the leads that stand now, and the service times that are news.
+    """What a look comes to: by scope the leads that stand now, what lists show, the service times that are news.
 
     `entries` are those of the register that were looked at, `shared` what its grantees are told of them.
     """
 
     leads: dict[str, list[Lead]] = field(default_factory=dict)
+    listings: list[Listing] = field(default_factory=list)
     late: list[tuple[ServiceTimeReading, str, RuleSet]] = field(default_factory=list)
     entries: list[Registered] = field(default_factory=list)
     shared: list[Event] = field(default_factory=list)
@@ -77,6 +79,11 @@ class Overseer:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+
+    async def wake_unlisted(self, now: datetime) -> None:
+        """Let the dossiers be looked at that a hub left which kept no lists."""
+        async with self._desk.database.connection() as connection:
+            await dossiers.wake_unlisted(connection, now, now + POISON_DELAY)
 
     async def follow(self, now: datetime) -> int:
         """Put the next stretch of the log into the dossiers; return how many entries that was."""
@@ -110,6 +117,7 @@ class Overseer:
             news = News()
             looked = [_look_safely(one, rules, now, news) for one in awake]
             await dossiers.save_looked(tx, looked)
+            await files.save(tx, news.listings)
             await dossiers.touch_groups(tx, (name for one in looked for name in one.groups))
             news.shared = await register.keep(tx, judgement.registry, news.entries, now)
             await self._tell(tx, judgement, news, now)
@@ -215,7 +223,7 @@ def _look_safely(one: Awake, rules: Rules, now: datetime, news: News) -> Looked:
         raise
     except Exception as error:  # noqa: BLE001  # Whatever it is, it concerns this file alone.
         log.error("overseer.poison", kind=type(error).__name__)
-        return Looked(one.subject, one.told, one.groups, now + POISON_DELAY)
+        return Looked(one.subject, one.told, one.groups, now + POISON_DELAY, listed=False)
 
 
 def _look(one: Awake, rules: Rules, now: datetime, news: News) -> Looked:
@@ -242,10 +250,14 @@ def _look(one: Awake, rules: Rules, now: datetime, news: News) -> Looked:
     if entry_in_register is not None:
         news.entries.append(entry_in_register)
         wakes += _turns(entry_in_register, now)
+    listing = list_file(dossier, rules.book, now)
+    if listing is not None:
+        wakes.append(listing.wakes_at)
+        news.listings.append(listing)
     news.leads[f"case:{one.subject}"] = judged.leads
     news.late += late
     groups = [] if extracted is None else extracted.keys
-    return Looked(one.subject, told, groups, min((at for at in wakes if at is not None), default=None))
+    return Looked(one.subject, told, groups, min((at for at in wakes if at is not None), default=None), listed=True)
 
 
 def _turns(registered: Registered, now: datetime) -> list[datetime]:

@@ -109,7 +109,6 @@ class Clock:
     `due_on` is None while it stands still, and where no holidays are decreed for the year.
     """
 
-    started_on: date
     due_on: date | None
     paused: bool
     overdue: bool
@@ -225,7 +224,7 @@ def _clock_of(course: Sequence[Said], rule_set: RuleSet | None, state: State, no
     # The one reckoning of service times, by which warnings, breaches and findings go too.
     due_on, paused = find_due(completed, service_time, _pauses_of(course))
     overdue = due_on is not None and jakarta_day(now) > due_on
-    return Clock(jakarta_day(completed), due_on, paused=paused, overdue=overdue)
+    return Clock(due_on, paused=paused, overdue=overdue)
 
 
 def _pauses_of(course: Sequence[Said]) -> list[tuple[datetime, datetime | None]]:

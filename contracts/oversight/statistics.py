@@ -1,21 +1,22 @@
 """The public statistics of a month: a pure function of the facts up to one place in the log.
 
-    Dossier --observe--> Observation --count_month--> Row per figure, cells under CELL_MIN left out
+    Dossier --observe--> Observation --MonthTally--> Row per figure, cells under CELL_MIN left out
 
 Stock (permits in force on the month's last day), flow (approvals of the month by kind) and distinct workers are never
-mixed. A cell that would be known from its total and the others is left out too. Months and days are Jakarta's.
+mixed. A cell that would be known from its total and the others is left out too. Months and days are Jakarta's. A tally
+keeps counts and no files, so that a nation's fit into memory.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from contracts.fields import hundredths, write_money
 from contracts.oversight.clocks import read_clocks
 from contracts.oversight.dossier import Dossier
-from contracts.oversight.extract import Extract, extract
+from contracts.oversight.extract import extract
 from contracts.oversight.group_findings import handled_seconds, percentile
 from contracts.rules.clock import end_of_day, jakarta_day
 from contracts.rules.decide import decide
@@ -26,7 +27,8 @@ CELL_MIN: Final = 5
 DIMENSIONS: Final = ("nationality", "kbli", "province", "position_level")
 KINDS: Final = ("new", "extension", "temporary")
 DECISION_CLOCKS: Final = ("decision", "extension_decision")
-_DAY_S: Final = 86_400
+#: By these a figure is about all files; by any other about a part of them.
+WHOLES: Final = frozenset(("total", "working days", "percent", "calendar days"))
 _ROUND_TENTHS: Final = 8_640
 
 
@@ -40,12 +42,54 @@ class Flow(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What statistics read of a file. `within_sop` is None where no decision fell, or no day was named for it."""
+    """What statistics read of a file.
 
-    file: Extract
-    values: Mapping[str, str]
+    `values` are those of DIMENSIONS in order; `handled_s` the seconds that the unit had it; `within_sop` is None where
+    no decision fell, or no day was named for it.
+    """
+
+    case: str
+    kind: str
+    worker: str
+    values: tuple[str, ...]
+    submitted_at: datetime
+    decided_at: datetime | None
+    approved: bool
+    handled_s: int | None
     within_sop: bool | None
+    from_: date
+    until: date
+    ended_on: date | None
     money: tuple[Flow, ...]
+
+    def stands(self, day: date) -> bool:
+        """Whether a permit was in force on a day: approved, begun, and neither run out nor ended."""
+        approved = self.approved and self.decided_at is not None and jakarta_day(self.decided_at) <= day
+        return approved and self.from_ <= day < self.until and (self.ended_on is None or day < self.ended_on)
+
+    def to_json(self) -> list[Any]:
+        """The compact form in which it is stored: a JSON array of the members in order."""
+        return [
+            *self[:4],
+            self.submitted_at.isoformat(),
+            None if self.decided_at is None else self.decided_at.isoformat(),
+            *self[6:9],
+            self.from_.isoformat(),
+            self.until.isoformat(),
+            None if self.ended_on is None else self.ended_on.isoformat(),
+            [[flow.figure, flow.day.isoformat(), flow.currency, flow.amount] for flow in self.money],
+        ]
+
+    @classmethod
+    def from_json(cls, stored: list[Any]) -> "Observation":
+        """The observation of such an array."""
+        case, kind, worker, values, submitted, decided, approved, handled_s, within, from_, until, ended, money = stored
+        return cls(
+            case, kind, worker, tuple(values), datetime.fromisoformat(submitted),
+            None if decided is None else datetime.fromisoformat(decided), approved, handled_s, within,
+            date.fromisoformat(from_), date.fromisoformat(until), None if ended is None else date.fromisoformat(ended),
+            tuple(Flow(figure, date.fromisoformat(day), currency, amount) for figure, day, currency, amount in money),
+        )  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -68,8 +112,12 @@ def observe(dossier: Dossier, rulebook: Rulebook, now: datetime) -> Observation 
         if reading.clock in DECISION_CLOCKS and reading.ended_at is not None and reading.breached_at is not None:
             within = reading.ended_at <= reading.breached_at
     data = dossier.submitted.data
-    values = {name: str(data[name]) for name in DIMENSIONS}
-    return Observation(file, values, within, tuple(_money_of(dossier, rulebook, now)))
+    handled = None if file.completed_at is None or file.decided_at is None else handled_seconds(file)
+    return Observation(
+        file.case, file.kind, file.worker, tuple(str(data[name]) for name in DIMENSIONS), file.submitted_at,
+        file.decided_at, file.approved, handled, within, file.from_, file.until, file.ended_on,
+        tuple(_money_of(dossier, rulebook, now)),
+    )  # fmt: skip
 
 
 def _money_of(dossier: Dossier, rulebook: Rulebook, now: datetime) -> Iterator[Flow]:
@@ -85,63 +133,108 @@ def _money_of(dossier: Dossier, rulebook: Rulebook, now: datetime) -> Iterator[F
             yield Flow("reversed", jakarta_day(fact.time), fact.data["currency"], amount)
 
 
+class MonthTally:
+    """Counts the files of a month, `month` being its first day; the order in which they come changes nothing."""
+
+    def __init__(self, month: date) -> None:
+        self._month = month
+        self._last = _last_day(month)
+        self._closes_at = end_of_day(self._last)
+        self._received = self._pending = self._decided = 0
+        self._oldest_days = 0
+        self._took: list[int] = []
+        self._kept: list[bool] = []
+        self._flows: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self._stock: Counter[tuple[str, ...]] = Counter()
+        self._workers: dict[str, tuple[date, str, tuple[str, ...]]] = {}
+        self._sums: Counter[tuple[str, str]] = Counter()
+        self._payments: Counter[tuple[str, str]] = Counter()
+
+    def add(self, one: Observation) -> None:
+        """Count a file."""
+        if jakarta_day(one.submitted_at) > self._last:
+            return
+        self._received += self._covers(one.submitted_at)
+        if one.decided_at is None or one.decided_at >= self._closes_at:
+            self._pending += 1
+            self._oldest_days = max(self._oldest_days, (self._closes_at - one.submitted_at).days)
+        elif self._covers(one.decided_at):
+            self._add_decided(one)
+        if one.stands(self._last):
+            self._stock[one.values] += 1
+            # Of two permits of one worker the newer one says what the worker is counted by.
+            newest = (one.from_, one.case, one.values)
+            self._workers[one.worker] = max(self._workers.get(one.worker, newest), newest)
+        for flow in one.money:
+            if (flow.day.year, flow.day.month) == (self._month.year, self._month.month):
+                self._sums[flow.figure, flow.currency] += flow.amount
+                self._payments[flow.figure, flow.currency] += 1
+
+    def _covers(self, moment: datetime) -> bool:
+        day = jakarta_day(moment)
+        return (day.year, day.month) == (self._month.year, self._month.month)
+
+    def _add_decided(self, one: Observation) -> None:
+        self._decided += 1
+        if one.handled_s is not None:
+            self._took.append(one.handled_s)
+        if one.within_sop is not None:
+            self._kept.append(one.within_sop)
+        if one.approved:
+            self._flows[one.kind, one.values] += 1
+
+    def rows(self) -> list[Row]:
+        """Every figure of the month, in the one order of the figures."""
+        rows = list(self._list_handling())
+        flows = {
+            kind: Counter({values: count for (of, values), count in self._flows.items() if of == kind})
+            for kind in KINDS
+        }
+        refused = self._decided - sum(self._flows.values())
+        totals = suppress({f"flow_{kind}": flows[kind].total() for kind in KINDS} | {"refused": refused})
+        rows += [Row(name, "total", "", _text(value)) for name, value in totals.cells.items()]
+        rows.append(Row("decided", "total", "", _text(totals.total)))
+        for kind in KINDS:
+            rows += _list_tables(f"flow_{kind}", flows[kind], totals.cells[f"flow_{kind}"] is not None)
+        for figure, counted in (
+            ("stock", self._stock),
+            ("workers", Counter(values for _, _, values in self._workers.values())),
+        ):
+            total = suppress({figure: counted.total()}).cells[figure]
+            rows.append(Row(figure, "total", "", _text(total)))
+            rows += _list_tables(figure, counted, total is not None)
+        return rows + list(self._list_money())
+
+    def _list_handling(self) -> Iterator[Row]:
+        """What came, what is open at the month's end, and how long the unit had what it decided."""
+        for figure, count in (("received", self._received), ("pending", self._pending)):
+            yield Row(figure, "total", "", _text(suppress({figure: count}).cells[figure]))
+        took, kept = sorted(self._took), self._kept
+        shown = len(took) >= CELL_MIN
+        yield Row("median", "working days", "", _tenths(median(took)) if shown else None)
+        yield Row("p90", "working days", "", _tenths(percentile(took, 90)) if shown else None)
+        share = f"{1000 * sum(kept) // len(kept) / 10:.1f}" if len(kept) >= CELL_MIN else None
+        yield Row("within_sop", "percent", "", share)
+        oldest = str(self._oldest_days) if self._pending >= CELL_MIN else None
+        yield Row("oldest_pending", "calendar days", "", oldest)
+
+    def _list_money(self) -> Iterator[Row]:
+        """Compensation billed, settled and reversed in the month, by currency; few payments are left out."""
+        for figure, currency in sorted(self._sums):
+            enough = self._payments[figure, currency] >= CELL_MIN
+            yield Row(figure, "currency", currency, write_money(self._sums[figure, currency]) if enough else None)
+
+
 def count_month(observations: Iterable[Observation], month: date) -> list[Row]:
     """Every figure of a month, `month` being its first day, in the one order of the figures."""
-    last = _last_day(month)
-    seen = [one for one in observations if jakarta_day(one.file.submitted_at) <= last]
-    closes_at = end_of_day(last)
-    decided = [one for one in seen if one.file.decided_at is not None and _is_in(one.file.decided_at, month)]
-    rows = list(_count_handling(seen, decided, month, closes_at))
-    flows = {kind: [one for one in decided if one.file.approved and one.file.kind == kind] for kind in KINDS}
-    refused = sum(1 for one in decided if not one.file.approved)
-    totals = suppress({f"flow_{kind}": len(flows[kind]) for kind in KINDS} | {"refused": refused})
-    rows += [Row(name, "total", "", _text(value)) for name, value in totals.cells.items()]
-    rows.append(Row("decided", "total", "", _text(totals.total)))
-    for kind in KINDS:
-        shown = totals.cells[f"flow_{kind}"] is not None
-        rows += _count_tables(f"flow_{kind}", [one.values for one in flows[kind]], shown)
-    stock = [one for one in seen if _stands(one.file, last)]
-    workers = {one.file.worker: one.values for one in stock}
-    for figure, counted in (("stock", [one.values for one in stock]), ("workers", list(workers.values()))):
-        total = suppress({figure: len(counted)}).cells[figure]
-        rows.append(Row(figure, "total", "", _text(total)))
-        rows += _count_tables(figure, counted, total is not None)
-    return rows + list(_count_money(seen, month))
+    tally = MonthTally(month)
+    for one in observations:
+        tally.add(one)
+    return tally.rows()
 
 
 def _last_day(month: date) -> date:
     return (month.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
-
-
-def _is_in(moment: datetime, month: date) -> bool:
-    day = jakarta_day(moment)
-    return (day.year, day.month) == (month.year, month.month)
-
-
-def _stands(file: Extract, day: date) -> bool:
-    """Whether a permit was in force on a day: approved, begun, and neither run out nor ended."""
-    approved = file.approved and file.decided_at is not None and jakarta_day(file.decided_at) <= day
-    return approved and file.from_ <= day < file.until and (file.ended_on is None or day < file.ended_on)
-
-
-def _count_handling(
-    seen: Iterable[Observation], decided: Iterable[Observation], month: date, closes_at: datetime
-) -> Iterator[Row]:
-    """What came, what is open at the month's end, and how long the unit had what it decided."""
-    files = [one.file for one in seen]
-    received = sum(1 for file in files if _is_in(file.submitted_at, month))
-    pending = [file for file in files if file.decided_at is None or file.decided_at >= closes_at]
-    for figure, count in (("received", received), ("pending", len(pending))):
-        yield Row(figure, "total", "", _text(suppress({figure: count}).cells[figure]))
-    took = sorted(handled_seconds(one.file) for one in decided if one.file.completed_at is not None)
-    kept = [one.within_sop for one in decided if one.within_sop is not None]
-    shown = len(took) >= CELL_MIN
-    yield Row("median", "working days", "", _tenths(median(took)) if shown else None)
-    yield Row("p90", "working days", "", _tenths(percentile(took, 90)) if shown else None)
-    share = f"{1000 * sum(kept) // len(kept) / 10:.1f}" if len(kept) >= CELL_MIN else None
-    yield Row("within_sop", "percent", "", share)
-    oldest = max(((closes_at - file.submitted_at).days for file in pending), default=0)
-    yield Row("oldest_pending", "calendar days", "", str(oldest) if len(pending) >= CELL_MIN else None)
 
 
 def _tenths(seconds: float) -> str:
@@ -149,28 +242,15 @@ def _tenths(seconds: float) -> str:
     return f"{int(seconds) // _ROUND_TENTHS / 10:.1f}"
 
 
-def _count_tables(figure: str, counted: Iterable[Mapping[str, str]], shown: bool) -> Iterator[Row]:
+def _list_tables(figure: str, counted: Mapping[tuple[str, ...], int], shown: bool) -> Iterator[Row]:
     """One table for each dimension; all of their cells are left out where the total is."""
-    listed = list(counted)
-    for by in DIMENSIONS:
-        counts = Counter(values[by] for values in listed)
+    for place, by in enumerate(DIMENSIONS):
+        counts: Counter[str] = Counter()
+        for values, count in counted.items():
+            counts[values[place]] += count
         cells = suppress(counts).cells if shown else dict.fromkeys(counts)
         for of in sorted(cells):
             yield Row(figure, by, of, _text(cells[of]))
-
-
-def _count_money(seen: Iterable[Observation], month: date) -> Iterator[Row]:
-    """Compensation billed, settled and reversed in the month, by currency; few payments are left out."""
-    sums: Counter[tuple[str, str]] = Counter()
-    counts: Counter[tuple[str, str]] = Counter()
-    for one in seen:
-        for flow in one.money:
-            if (flow.day.year, flow.day.month) == (month.year, month.month):
-                sums[flow.figure, flow.currency] += flow.amount
-                counts[flow.figure, flow.currency] += 1
-    for figure, currency in sorted(sums):
-        enough = counts[figure, currency] >= CELL_MIN
-        yield Row(figure, "currency", currency, write_money(sums[figure, currency]) if enough else None)
 
 
 class Suppressed(NamedTuple):

@@ -26,7 +26,7 @@ from hub.commands.terminal import (
     wait_for,
 )
 from hub.settings import Settings, read_settings
-from hub.store import audit, dossiers, register, tiles
+from hub.store import audit, dossiers, register, statistics, tiles
 from hub.store.database import Database
 from hub.store.register import View
 
@@ -114,9 +114,10 @@ def show_statistics(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of text.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Count a month: stock, flow, workers, service times, compensation, as of the newest checkpoint of the log.
+    """Show a month: stock, flow, workers, service times, compensation, as of one checkpoint of the log.
 
-    Cells under 5 are left out. Whoever has the packs computes the same: `python -m connectors.oversight statistics`.
+    A month that is over is shown as the hub counted it; any other is counted now, as of the newest checkpoint. Cells
+    under 5 are left out. Whoever has the packs computes the same: `python -m connectors.oversight statistics`.
     """
     counted = wait_for(_count(read_settings(), _read_month(month)))
     rows = counted.list_rows()
@@ -226,6 +227,9 @@ async def _count(settings: Settings, month: date) -> Counted:
         rules = await _read_rules(opened)
         now = utc_now()
         async with opened.snapshot() as connection:
+            kept = await statistics.read_month(connection, month)
+            if kept is not None and kept.final:
+                return Counted(month, kept.rows, kept.log_size, kept.log_root, kept.rule_sets)
             checkpoint = await tiles.read_newest(connection)
             size = 0 if checkpoint is None else checkpoint.size
             seen: list[Observation] = []

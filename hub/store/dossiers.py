@@ -27,19 +27,26 @@ READ_RECOMMENDED = """
 ADD = "INSERT INTO dossiers (subject) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 LOCK = "SELECT subject, facts FROM dossiers WHERE subject = ANY($1::text[]) ORDER BY subject FOR UPDATE"
 SAVE_FACTS = """
-    UPDATE dossiers d SET facts = u.facts, wakes_at = $3
+    UPDATE dossiers d SET facts = u.facts, wakes_at = $3, listed = false
     FROM unnest($1::text[], $2::text[]) AS u (subject, facts) WHERE d.subject = u.subject"""
 LOCK_AWAKE = """
     SELECT subject, facts, told, groups FROM dossiers WHERE wakes_at <= $1 ORDER BY wakes_at, subject LIMIT $2
     FOR UPDATE"""
 SAVE_LOOKED = """
-    UPDATE dossiers d SET told = u.told, groups = string_to_array(u.groups, E'\\n'), wakes_at = u.wakes_at
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS u (subject, told, groups, wakes_at)
+    UPDATE dossiers d
+    SET told = u.told, groups = string_to_array(u.groups, E'\\n'), wakes_at = u.wakes_at, listed = u.listed
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[])
+        AS u (subject, told, groups, wakes_at, listed)
     WHERE d.subject = u.subject"""
 TOUCH_GROUPS = "INSERT INTO dossier_groups (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING"
 TAKE_GROUPS = """
     DELETE FROM dossier_groups WHERE name IN (SELECT name FROM dossier_groups ORDER BY name LIMIT $1) RETURNING name"""
 READ_GROUPS = "SELECT subject, facts FROM dossiers WHERE groups && $1::text[] ORDER BY subject"
+# A dossier that a bug choked on sleeps no longer than an hour; every other one that is not listed was never looked at
+# by a hub that keeps lists.
+WAKE_UNLISTED = "UPDATE dossiers SET wakes_at = $1 WHERE NOT listed AND (wakes_at IS NULL OR wakes_at > $2)"
+READ_UNLISTED = "SELECT subject FROM dossiers WHERE NOT listed"
+READ_SOME = "SELECT subject, facts FROM dossiers WHERE subject = ANY($1::text[])"
 READ_ALL = "SELECT subject, facts FROM dossiers ORDER BY subject"
 READ_OPEN = (
     "SELECT number, id, scope, lead, name, salt FROM findings WHERE scope = ANY($1::text[]) AND closed_at IS NULL"
@@ -86,12 +93,13 @@ class Awake(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """A dossier after the look."""
+    """A dossier after the look; `listed`: the lists say what it says."""
 
     subject: str
     told: Mapping[str, str]
     groups: Sequence[str]
     wakes_at: datetime | None
+    listed: bool
 
 
 class OpenFinding(NamedTuple):
@@ -157,6 +165,7 @@ async def save_looked(connection: Connection, looked: Sequence[Looked]) -> None:
         [write_json(one.told) for one in looked],
         ["\n".join(one.groups) for one in looked],
         [one.wakes_at for one in looked],
+        [one.listed for one in looked],
     ]
     await connection.execute(SAVE_LOOKED, *columns)
 
@@ -175,6 +184,21 @@ async def read_groups(connection: Connection, names: Collection[str]) -> list[tu
     """Return the dossiers of these groups."""
     rows = await connection.fetch(READ_GROUPS, sorted(names))
     return [(subject, read_facts(facts)) for subject, facts in rows]
+
+
+async def wake_unlisted(connection: Connection, now: datetime, sleeping_until: datetime) -> None:
+    """Let every dossier be looked at that no list knows and that would sleep longer than until then."""
+    await connection.execute(WAKE_UNLISTED, now, sleeping_until)
+
+
+async def read_unlisted(connection: Connection) -> list[str]:
+    """Return the dossiers of which the lists do not say what they say."""
+    return [row[0] for row in await connection.fetch(READ_UNLISTED)]
+
+
+async def read_some(connection: Connection, subjects: Collection[str]) -> list[tuple[str, list[Fact]]]:
+    """Return these dossiers."""
+    return [(row[0], read_facts(row[1])) for row in await connection.fetch(READ_SOME, list(subjects))]
 
 
 async def stream_all(connection: Connection) -> AsyncIterator[tuple[str, list[Fact]]]:

@@ -1,10 +1,13 @@
 """The hall: the pages over a real database, with applications at every stage, and somebody of each role."""
 
+import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import cache
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -12,17 +15,22 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from contracts.events.ministry import digest_secret
+from contracts.oversight.dossier import Dossier
+from contracts.oversight.handling import HandlingRow, HandlingTally, read_handling
+from contracts.oversight.statistics import WHOLES, count_month, observe
 from hub.accounts import Role, make_account
 from hub.health import Health
 from hub.lookups import Register
 from hub.overseer import Overseer
-from hub.store import accounts
+from hub.store import accounts, statistics
 from hub.store.database import Database
+from hub.store.statistics import Month
 from hub.trust import RegistryInForce
 from hub.web import facts, log, machines, probes
 from hub.web.counter import Counter
 from hub.web.pages import door
 from tests.hub.exchange import PERSON, Exchange
+from tests.oversight.year import RULES, read_facts, tell
 
 URL = "https://hub.example"
 OVERSIGHT_KEY = X25519PrivateKey.generate()
@@ -31,6 +39,8 @@ SECRET = "kawung-7Q2M-4TX9-D3PL"
 OVERSTAYED = "B.3/000198/PK.04.00/III/2025"
 SILENT = "B.3/000199/PK.04.00/III/2026"
 LOOKED_AT_ONCE = 50
+MONTHS = [date(2025, number, 1) for number in range(2, 13)]
+YEAR_END = datetime(2026, 1, 20, 3, tzinfo=UTC)
 SALT = "p2mCqtDPYuJvVrDRTEYOYw"
 LABOUR_OFFICE = "disnaker-3171"
 STAFF: dict[Role, dict[str, str]] = {
@@ -125,10 +135,43 @@ async def fill(exchange: Exchange) -> None:
     entered = immigration.write("id.tka.immigration.entry.recorded.v1", crossing, OVERSTAYED)
     await exchange.take(immigration.sign(entered))
     overseer, now = Overseer(exchange.desk), datetime.now(UTC)
+    await keep_months(exchange, now)
     while await overseer.follow(now):
         pass
     while await overseer.look(now, LOOKED_AT_ONCE):
         pass
+
+
+@cache
+def count_months() -> tuple[list[Month], list[HandlingRow]]:
+    """A small year's months as the hub would have counted them, the last one not over; and how files were handled."""
+    dossiers = [Dossier(name, facts) for name, facts in read_facts(tell(5, 900)).items()]
+    seen = [one for dossier in dossiers if (one := observe(dossier, RULES.book, YEAR_END)) is not None]
+    handling = HandlingTally(MONTHS[-2])
+    for dossier in dossiers:
+        for handled in read_handling(dossier):
+            handling.add(handled)
+    months = []
+    for place, month in enumerate(MONTHS, 1):
+        rows = count_month(seen, month)
+        final = month != MONTHS[-1]
+        shown = rows if final else [row for row in rows if row.by in WHOLES]
+        root = encode_root(place)
+        months.append(Month(month, final, place * 40_000, root, "2012/2 2021/2", YEAR_END, shown))
+    return months, handling.rows()
+
+
+def encode_root(place: int) -> str:
+    """A root as a checkpoint writes it."""
+    return base64.b64encode(hashlib.sha256(bytes([place])).digest()).decode()
+
+
+async def keep_months(exchange: Exchange, now: datetime) -> None:
+    """Put the months there."""
+    months, handling = count_months()
+    async with exchange.database.connection() as connection:
+        for month in months:
+            await statistics.save(connection, month, handling)
 
 
 @asynccontextmanager

@@ -38,9 +38,14 @@ ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = {
     Role.OVERSIGHT: (("/oversight", "nav.oversight"), ("/recommendation", "nav.recommendation")),
     Role.OPERATOR: (("/operations", "nav.operations"),),
     Role.OFFICER: (("/register", "nav.register"),),
-    Role.MINISTER: (),
+    Role.MINISTER: (("/minister", "nav.minister"),),
 }
-PUBLIC = (("/", "nav.home"), ("/status", "nav.status"), ("/board", "nav.board"))
+PUBLIC = (
+    ("/", "nav.home"),
+    ("/status", "nav.status"),
+    ("/statistics", "nav.statistics"),
+    ("/board", "nav.board"),
+)
 
 
 class Pages:

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from babel import Locale
+from babel.core import get_global
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from fastapi import Request
@@ -32,6 +34,12 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def read_catalogue(language: str) -> Mapping[str, str]:
     """Return a language's texts by their dotted names."""
     return dict(_flatten(tomllib.loads((FOLDER / f"{language}.toml").read_text("utf-8"))))
+
+
+@cache
+def read_provinces() -> Mapping[str, str]:
+    """Return the provinces' names by their BPS codes."""
+    return dict(_flatten(tomllib.loads((FOLDER / "provinces.toml").read_text("utf-8"))))
 
 
 def choose(request: Request) -> str:
@@ -81,6 +89,24 @@ class Speech:
         if isinstance(value, datetime):
             value = value.astimezone(JAKARTA).date()
         return format_date(value, "d MMMM y", locale=self._locale)
+
+    def month(self, value: date) -> str:
+        """Write a month, given by its first day, in full."""
+        return format_date(value, "MMMM y", locale=self._locale)
+
+    def short_month(self, value: date) -> str:
+        """Write a month, given by its first day, for the axis of a chart."""
+        return format_date(value, "MMM yy", locale=self._locale)
+
+    def place(self, dimension: str, code: str) -> str:
+        """Return the name of a statistical code, or the code itself where it has none here."""
+        if dimension == "nationality":
+            # CLDR knows the codes with three letters as other names of those with two.
+            alias = get_global("territory_aliases").get(code, [code])[0]
+            return str(Locale.parse(self._locale).territories.get(alias, code))
+        if dimension == "province":
+            return read_provinces().get(code, code)
+        return self.word("level", code) if dimension == "position_level" else f"KBLI {code}"
 
     def moment(self, value: datetime) -> str:
         """Write a moment in Jakarta's time, to the minute."""
