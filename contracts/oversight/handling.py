@@ -61,7 +61,7 @@ class HandlingRow(NamedTuple):
     what: str
     by: str
     of: str
-    count: int
+    number: int
     median_h: int | None
     p90_h: int | None
 

@@ -1,8 +1,8 @@
 """Files as lists show them: kept by the overseer, read by index alone, a page at a time."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hub.listing import Listing
 from hub.progress import Clock, Holder, Stage
@@ -107,8 +107,8 @@ async def count_task(connection: Connection, unit: str, task: str) -> int:
     return int(await connection.fetchval(COUNT_TASK, unit, task, COUNT_MAX))
 
 
-def _list(rows: Collection[tuple[object, ...]], today: date) -> list[ListedFile]:
-    return [_read(*row, today=today) for row in rows]  # type: ignore[arg-type]
+def _list(rows: Iterable[Any], today: date) -> list[ListedFile]:
+    return [_read(*row, today=today) for row in rows]
 
 
 def _read(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jiter import from_json
 
@@ -101,12 +101,12 @@ async def save(connection: Connection, month: Month, handling: Sequence[Handling
 async def read_month(connection: Connection, month: date) -> Month | None:
     """Return a month as it was counted, or None."""
     row = await connection.fetchrow(READ_MONTH, month)
-    return None if row is None else _read(tuple(row))
+    return None if row is None else _read(row)
 
 
 async def list_months(connection: Connection, limit: int) -> list[Month]:
     """Return the newest months, the newest first, each with the figures alone that are about all files."""
-    return [_read(tuple(row)) for row in await connection.fetch(READ_MONTHS, limit)]
+    return [_read(row) for row in await connection.fetch(READ_MONTHS, limit)]
 
 
 async def read_handling(connection: Connection, month: date) -> list[HandlingRow]:
@@ -115,7 +115,7 @@ async def read_handling(connection: Connection, month: date) -> list[HandlingRow
     return [] if text is None else [HandlingRow(*row) for row in from_json(text.encode())]
 
 
-def _read(row: tuple[object, ...]) -> Month:
-    *origin, figures = row
-    rows = [Row(*one) for one in from_json(str(figures).encode())]
-    return Month(*origin, rows=rows)  # type: ignore[arg-type]
+def _read(row: Any) -> Month:
+    month, final, log_size, log_root, rule_sets, counted_at, figures = row
+    rows = [Row(*one) for one in from_json(figures.encode())]
+    return Month(month, final, log_size, log_root, rule_sets, counted_at, rows)

@@ -72,7 +72,8 @@ async def sign(exchange: Exchange, size: int, at: datetime) -> None:
 
 async def keep(exchange: Exchange, now: datetime) -> list[date]:
     """Work until nothing is left to count; return what was counted."""
-    keeper, counted, clock_s = MonthKeeper(exchange.database), [], 0.0
+    keeper, clock_s = MonthKeeper(exchange.database), 0.0
+    counted: list[date] = []
     for _ in range(400):
         month = await keeper.work(now, clock_s)
         clock_s += 0.0 if counted else 100_000.0
@@ -192,5 +193,5 @@ async def test_overseers_are_told_how_files_were_handled(exchange: Exchange) -> 
     assert rows == tally.rows()
     notices = [one for one in TOLD if one.type.endswith("permit.deficiency_notified.v1")
                and f"{one.time + timedelta(hours=7):%Y-%m}" == "2025-08"]  # fmt: skip
-    assert sum(row.count for row in rows if row.what == "pause") <= len(notices)
+    assert sum(row.number for row in rows if row.what == "pause") <= len(notices)
     assert {row.what for row in rows} >= {"pause", "visa"}
