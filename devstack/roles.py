@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "case": Role.AUDIT,
     "database": Role.AUDIT,
     "log": Role.AUDIT,
+    "lookups": Role.AUDIT,
     "lost": Role.AUDIT,
     "lost acknowledge": Role.OPERATOR,
     "quarantine": Role.AUDIT,

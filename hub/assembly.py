@@ -24,6 +24,7 @@ from hub.desk import Desk
 from hub.health import Health
 from hub.intake import Intake
 from hub.logs import configure_logs
+from hub.lookups import Register, read_oversight_key
 from hub.relay import Relay
 from hub.release import Signer
 from hub.sequencer import LogSigner, Sequencer
@@ -130,7 +131,6 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
     if name == "metrics":
         return probes.create_app(hub.health)
     # Imported late: templates and their languages take time to load, which only this part needs.
-    from hub.lookups import Register, read_oversight_key
     from hub.web import facts
     from hub.web import register as register_door
     from hub.web.counter import Counter
@@ -167,7 +167,8 @@ def _assemble(part: Part, hub: Hub) -> Loop:
         return Relay(hub.database, settings.database_url, hub.cluster, hub.registry, signer, hub.health).run
     desk = Desk(hub.database, hub.registry.root)
     if part is Part.DEADLINES:
-        return Deadlines(desk, settings.database_url, hub.health).run
+        oversight_key = read_oversight_key(settings.oversight_seal_key_file)
+        return Deadlines(desk, settings.database_url, hub.health, oversight_key).run
     intake = Intake(desk, hub.cluster, hub.health, batch_size=settings.intake_batch_size)
     return lambda stop: _until(stop, intake.run())
 

@@ -15,6 +15,7 @@ from hub.commands import (
     examination,
     kafka,
     log,
+    lookups,
     lost,
     oversight,
     proposals,
@@ -48,6 +49,7 @@ app.add_typer(counts.app, name="counts")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(log.app, name="log")
 app.add_typer(rights.app, name="database")
+app.add_typer(lookups.app, name="lookups")
 app.add_typer(lost.app, name="lost")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")

@@ -10,6 +10,7 @@
     register    whoever was newly granted a part of the register of foreign workers is told of it
     months      each month that is over is counted once, the running one now and then
     counts      what each participant said in each day that is over, and whether it counts the same
+    look-ups    the record of each day that is over gets its root in the log
     losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them
 
@@ -22,6 +23,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from tenacity import RetryCallState
 
 from hub import losses, metrics
@@ -29,6 +31,7 @@ from hub.clock import utc_now
 from hub.counts import DayCounter
 from hub.desk import Desk
 from hub.health import Health
+from hub.lookup_days import DayCloser
 from hub.overseer import Overseer
 from hub.reconciler import Reconciler
 from hub.statistics import MonthKeeper
@@ -50,6 +53,8 @@ GROUPS_EVERY_S = 300.0
 REGISTER_EVERY_S = 5.0
 COUNTS_EVERY_S = 5.0
 MONTHS_EVERY_S = 0.5
+LOOKUPS_EVERY_S = 60.0
+LOOKUP_DAYS_PER_STEP_MAX = 20
 BATCH_MAX = 500
 # A dossier costs a fraction of a millisecond, a group of a whole unit a second: heartbeats must not wait for them.
 DOSSIERS_PER_STEP_MAX = 200
@@ -93,8 +98,9 @@ class Duty:
 class Deadlines:
     """Watches the clocks while it leads."""
 
-    def __init__(self, desk: Desk, dsn: str, health: Health) -> None:
+    def __init__(self, desk: Desk, dsn: str, health: Health, oversight_key: X25519PublicKey | None = None) -> None:
         self._desk = desk
+        self._day_closer = DayCloser(desk, oversight_key)
         self._dsn = dsn
         self._health = health
         self._months = MonthKeeper(desk.database)
@@ -141,6 +147,7 @@ class Deadlines:
             Duty("groups of files", GROUPS_EVERY_S, self._judge_groups),
             Duty("months", MONTHS_EVERY_S, self._keep_months),
             Duty("counts", COUNTS_EVERY_S, self._count_days),
+            Duty("look-ups", LOOKUPS_EVERY_S, self._close_lookups),
             Duty("losses", LOSSES_EVERY_S, self._show_losses),
             Duty("assertions", FORGET_EVERY_S, self._forget_assertions),
         ]
@@ -238,6 +245,11 @@ class Deadlines:
         named = ", ".join(differing)
         sentence = f"The daily counts differ from those of {named}: `hub counts show` names what is missing."
         self._health.note(COUNTS, sentence if differing else None)
+
+    async def _close_lookups(self, now: datetime) -> None:
+        closed = await self._day_closer.catch_up(now, LOOKUP_DAYS_PER_STEP_MAX)
+        if closed:
+            log.info("deadlines.lookups_closed", days=closed)
 
     async def _show_losses(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:

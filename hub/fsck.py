@@ -34,6 +34,7 @@ from hub.counts import count_accepted
 from hub.difference import Closing, DifferenceRow, Occasion, list_passed, read_timer_subject
 from hub.erased import read_erased
 from hub.log_check import check_tree
+from hub.lookup_days import check_days
 from hub.provenance import Finding, Keys, Messages, check_leaves, check_streams, read_keys
 from hub.step import (
     BILL_TIMER,
@@ -117,6 +118,7 @@ async def check(database: Database) -> list[Finding]:
         findings += await _check_fold(connection, log, keys)
         findings += [finding async for finding in check_streams(connection, keys)]
         findings += await _check_recommendations(connection)
+        findings += [finding async for finding in check_days(connection)]
         findings += await _check_reports(connection, {log.origin, *(policy.origin for policy in keys.logs)})
         findings += await _check_counts(connection)
     return findings[:FINDINGS_MAX]

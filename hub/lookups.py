@@ -5,6 +5,8 @@ and padded to one length, so that the operator and the ministry, whom it may con
 """
 
 import json
+import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -13,14 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from contracts.lookups import INFO, SALT_BYTES, hash_lookup, write_open, write_sealed
 from contracts.rules.clock import jakarta_day
 from contracts.wire.instant import write_instant
 from hub.accounts import Person, Role
 from hub.settings import SettingsInvalid
 from hub.store import lookups
 from hub.store.database import Database
+from hub.store.lookups import Leaf
 
-INFO = b"tkahub-lookup/1"
 SEALED_BYTES = 2_048
 REASON_CHARACTERS_MIN = 8
 REASON_CHARACTERS_MAX = 300
@@ -48,10 +51,16 @@ def read_oversight_key(path: Path | None) -> X25519PublicKey | None:
     return key
 
 
-def seal(members: dict[str, str], key: X25519PublicKey) -> bytes:
+def seal(members: Mapping[str, str], key: X25519PublicKey) -> bytes:
     """Return a look-up that only the holder of the key's private half can read; every one has the same length."""
     plain = json.dumps(members, ensure_ascii=False).encode()
     return SUITE.encrypt(plain.ljust(SEALED_BYTES), key, INFO)
+
+
+def make_leaf(written: bytes) -> Leaf:
+    """Give a look-up its salt and its leaf."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    return Leaf(salt, hash_lookup(salt, written))
 
 
 class Register:
@@ -66,14 +75,16 @@ class Register:
         reason = " ".join(reason.split())[:REASON_CHARACTERS_MAX]
         if len(reason) < REASON_CHARACTERS_MIN:
             raise ReasonMissing
-        sealed, day = person.role is Role.OVERSIGHT, jakarta_day(now)
-        if sealed and self._oversight_key is None:
+        day, role, actor = jakarta_day(now), person.role, person.name or ""
+        members = {"at": write_instant(now), "role": role.value, "actor": actor, "page": page}
+        members |= {"subject": subject, "reason": reason}
+        if role is not Role.OVERSIGHT:
+            row = (now, role.value, actor, page, subject, reason)
+            async with self._database.connection() as connection:
+                await lookups.add_open(connection, day, row, make_leaf(write_open(members)))
+            return
+        if self._oversight_key is None:
             raise SealMissing
-        actor = person.name or ""
+        sealed = seal(members, self._oversight_key)
         async with self._database.connection() as connection:
-            if sealed and self._oversight_key is not None:
-                members = {"at": write_instant(now), "role": person.role.value, "actor": actor, "page": page}
-                members |= {"subject": subject, "reason": reason}
-                await lookups.add_sealed(connection, day, seal(members, self._oversight_key))
-            else:
-                await lookups.add_open(connection, day, (now, person.role.value, actor, page, subject, reason))
+            await lookups.add_sealed(connection, day, [(sealed, make_leaf(write_sealed(day.isoformat(), sealed)))])

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from connectors.oversight import monitor_command, reckoning_command, verify_command, witness_command
+from connectors.oversight import lookups_command, monitor_command, reckoning_command, verify_command, witness_command
 from connectors.oversight.witness_command import WrongUse
 
 WRONG_USE = 2
@@ -16,7 +16,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m connectors.oversight", description="The oversight body's own tools. They trust no hub."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (verify_command, monitor_command, reckoning_command, witness_command):
+    for module in (verify_command, monitor_command, reckoning_command, lookups_command, witness_command):
         module.add_commands(commands)
     return parser
 

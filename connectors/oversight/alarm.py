@@ -26,6 +26,7 @@ class Cause(StrEnum):
     COUNT_DIFFERS = "count_differs"
     COUNT_SKIPPED = "count_skipped"
     COUNT_NOT_MADE = "count_not_made"
+    LOOKUPS_SKIPPED = "lookups_skipped"
     PACK_OF_ANOTHER_PAST = "pack_of_another_past"
     LOG_SUCCEEDED = "log_succeeded"
     SUCCESSION_UNFOUNDED = "succession_unfounded"
@@ -86,6 +87,10 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
         ),
         Cause.COUNT_NOT_MADE: Words(
             "The hub has stopped counting a source's days.", "Hub berhenti menghitung hari-hari suatu sumber."
+        ),
+        Cause.LOOKUPS_SKIPPED: Words(
+            "A day's record of look-ups has no root in the log, or a second one.",
+            "Catatan pembukaan data suatu hari tidak memiliki akar di log, atau memiliki dua.",
         ),
         Cause.PACK_OF_ANOTHER_PAST: Words(
             "A pack shows another entry than the log showed here: the log has two pasts.",

@@ -37,6 +37,7 @@ UNREADABLE = frozenset(
 )  # fmt: skip
 # A checkpoint that is older than one shown before may be shown for so long: no witness has cosigned the newer one yet.
 BEHIND_GRACE_S = 60
+LOOKUPS_DAY = "lookups_day"
 
 
 class Monitor:
@@ -214,6 +215,8 @@ class EntryReader:
             case "succession":
                 # It is judged once the entries before it are kept, with which it is compared.
                 self._monitor.successions.append((place, said))
+            case "lookups":
+                self._take_lookups(place, said)
             case "refused":
                 if "sequence" in said and _is_authors(said):
                     self._state.keep_refused_number(said["source"], int(said["sequence"]), said["participant"])
@@ -278,6 +281,14 @@ class EntryReader:
             self._monitor.alarm(Cause.COUNT_SKIPPED, name, detail, entry=said)
         self._state.keep_count(place, said)
 
+    def _take_lookups(self, place: int, said: dict[str, Any]) -> None:
+        """See that every day has its root, and one alone."""
+        last, day = self._state.recall(LOOKUPS_DAY), said["day"]
+        if last is not None and _next_day(last) != day:
+            detail = f"entry {place} follows the day {last}"
+            self._monitor.alarm(Cause.LOOKUPS_SKIPPED, f"look-ups of {day}", detail, entry=said)
+        self._state.note(LOOKUPS_DAY, max(last or day, day))
+
     def _take_rule_set(self, place: int, said: dict[str, Any]) -> None:
         if said["sha256"] not in self._monitor.rule_sets:
             name = f"rule set {said['id']}/{said['version']}"
@@ -288,6 +299,14 @@ class EntryReader:
         if own.get(said["type"]) != said["sha256"]:
             detail = f"entry {place}, sha256 {said['sha256']}"
             self._monitor.alarm(Cause.CONTRACT_CHANGED, f"contract {said['type']}", detail, entry=said)
+
+
+def _next_day(day: str) -> str | None:
+    """Return the day after one; None for what is no day."""
+    try:
+        return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    except (ValueError, OverflowError):
+        return None
 
 
 def judge_succession(monitor: Monitor, place: int, said: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ MEMBERS: Final[Mapping[str, Mapping[str, type | tuple[type, ...]]]] = MappingPro
         },
         "finding": _TEXTS(("name", "state", "digest", "at"), str),
         "erasure": {**_TEXTS(("order", "at"), str), "messages": int},
+        "lookups": _TEXTS(("day", "root", "at"), str),
         "succession": _TEXTS(("origin", "checkpoint"), str),
     }
 )

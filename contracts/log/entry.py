@@ -227,3 +227,8 @@ def finding(*, name: str, state: str, digest: bytes, at: datetime) -> bytes:
 def erasure(*, order: str, messages: int, at: datetime) -> bytes:
     """Write the entry of an erasure: the hex digest of the signed order, and how many originals went."""
     return _entry("erasure", order=order, messages=messages, at=write_instant(at))
+
+
+def lookups(*, day: str, root: bytes, at: datetime) -> bytes:
+    """Write the entry of a day's record of look-ups: its salted root alone, which tells nothing of it."""
+    return _entry("lookups", day=day, root=base64url.encode(root), at=write_instant(at))

@@ -362,7 +362,7 @@ def hub_environment(cast: Cast, process: str = "", role: str = OWNER) -> dict[st
         settings["HUB_KEY_FILE"] = str(cast.message_keys["hub"].file)
     if process == "hub-sequencer":
         settings |= {"LOG_KEY_FILE": str(cast.log_key.file), "WITNESS_URLS": cast.url("witness")}
-    if process == "hub-api":
+    if process in ("hub-api", "hub-deadlines"):
         settings["OVERSIGHT_SEAL_KEY_FILE"] = str(cast.folder / "keys" / f"{LOOKUPS_KEY}.pub.pem")
     if process and process != "hub-api":
         settings["METRICS_PORT"] = str(cast.ports[process])

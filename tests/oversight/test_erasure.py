@@ -35,7 +35,7 @@ from tests.connectors.engineer import Page
 from tests.contracts.root_world import PERSONS
 from tests.faults.armed import write_order
 from tests.hub.exchange import APPLICATION, PERSON, Exchange, Ministry
-from tests.oversight.test_export import Watched
+from tests.oversight.watched import Watched
 
 PAGE = Page.read("erasure.md")
 ROOT = Path(__file__).parents[2]

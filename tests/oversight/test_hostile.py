@@ -170,6 +170,7 @@ def test_every_entry_that_the_protocol_writes_is_read() -> None:
             due_on="2026-11-26", passed_at=now, at=now,
         ),
         entry.finding(name="n", state="open", digest=digest, at=now),
+        entry.lookups(day="2026-11-24", root=digest, at=now),
         entry.succession(origin="o", checkpoint="c"),
     ]  # fmt: skip
     assert {read_entry(one)["kind"] for one in written} == set(MEMBERS)

@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contracts.lookups import INFO
 from hub.accounts import Person, Role
-from hub.lookups import INFO, SUITE, Register, SealMissing, read_oversight_key
+from hub.lookups import SUITE, Register, SealMissing, read_oversight_key
 from hub.settings import SettingsInvalid
 from hub.trust import RegistryInForce
 from hub.web.pages.register import Reader
@@ -70,7 +71,7 @@ async def test_what_the_oversight_body_looks_up_only_it_can_read(hall: Hall) -> 
     for application in (number_of("at_immigration"), "X"):
         await look_up(browser, application, "A report from the hall")
     one, other = (await read_lookups(hall))[-2:]
-    assert {name for name, value in one.items() if value is not None} == {"id", "day", "sealed"}
+    assert {name for name, value in one.items() if value is not None} == {"id", "day", "sealed", "salt", "leaf"}
     assert len(one["sealed"]) == len(other["sealed"])
     said = json.loads(SUITE.decrypt(one["sealed"], OVERSIGHT_KEY, INFO))
     assert (said["actor"], said["subject"]) == ("oversight", number_of("at_immigration"))
