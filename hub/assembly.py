@@ -17,7 +17,7 @@ import structlog
 import uvloop
 from fastapi import FastAPI
 
-from hub import topics, trust
+from hub import topics, tracing, trust
 from hub.cluster import Cluster, find_cluster
 from hub.deadlines import Deadlines
 from hub.desk import Desk
@@ -28,7 +28,8 @@ from hub.lookups import Register, read_oversight_key
 from hub.relay import Relay
 from hub.release import Signer
 from hub.sequencer import LogSigner, Sequencer
-from hub.settings import Settings
+from hub.settings import Settings, SettingsInvalid
+from hub.spans import ExporterMissing
 from hub.store.database import Database
 from hub.trust import RegistryInForce
 from hub.web import log as log_door
@@ -78,7 +79,14 @@ def run(parts: frozenset[Part], settings: Settings) -> None:
     """Run `parts` in this process until SIGTERM or SIGINT. Raises what made a part fail for good."""
     configure_logs()
     _relax_collector()
-    uvloop.run(_run(parts, settings))
+    try:
+        tracing.begin(settings.traces_url, settings.traces_share, parts)
+    except ExporterMissing:
+        raise SettingsInvalid("TRACES_URL is set, but the wheel's extra `traces` is not installed.") from None
+    try:
+        uvloop.run(_run(parts, settings))
+    finally:
+        tracing.end()
 
 
 def _relax_collector() -> None:

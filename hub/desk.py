@@ -5,6 +5,7 @@ Locks are always taken in this order, and sorted: position, billing codes, cases
 """
 
 import os
+import time
 import traceback
 import uuid
 from collections import Counter
@@ -90,7 +91,8 @@ class Batch(NamedTuple):
 class Taken:
     """What became of a batch: counts by disposition and by refusal code, and how many messages go out.
 
-    `places` counts the same by topic, partition, disposition and, of what was refused, code.
+    `places` counts the same by topic, partition, disposition and, of what was refused, code. `stepped_ns`: from when to
+    when cases were folded and decided.
     """
 
     accepted: int = 0
@@ -99,6 +101,7 @@ class Taken:
     refused: Counter[Code] = field(default_factory=Counter)
     outgoing: int = 0
     places: Counter[tuple[str, int, str, Code | None]] = field(default_factory=Counter)
+    stepped_ns: tuple[int, int] = (0, 0)
 
 
 class StillRefused(Exception):
@@ -242,11 +245,14 @@ class Desk:
         async with self.database.transaction() as tx:
             await positions.consume_together(tx, [batch.stretch for batch in batches], now)
             failpoint.reach("intake.after_watermark")
+            began_ns = time.time_ns()
             plan = await self._prepare(tx, judgement, verdicts, now, thorough=thorough, bug=bug)
+            stepped_ns = began_ns, time.time_ns()
             failpoint.reach("intake.before_seal")
             taken = await self.seal(tx, judgement, plan, now, {batch.topic: batch.topic_id for batch in batches})
             failpoint.reach("intake.before_commit")
         failpoint.reach("intake.after_commit")
+        taken.stepped_ns = stepped_ns
         await self.wake(taken)
         return taken
 

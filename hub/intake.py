@@ -26,7 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from contracts.errors import Code
 from contracts.wire.record import Record
-from hub import failpoint, metrics, topics
+from hub import failpoint, metrics, topics, tracing
 from hub.administration import KafkaForbidden, KafkaUnreachable
 from hub.clock import Clock, utc_now
 from hub.cluster import Cluster
@@ -397,7 +397,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def _receive(self, batches: Sequence[Batch], bug: str | None) -> None:
         """Hand batches to the desk: again when the registry has changed, thoroughly when a unique key was hit."""
-        began, thorough = time.monotonic(), False
+        began, began_ns, thorough = time.monotonic(), time.time_ns(), False
         while True:
             try:
                 taken = await self._desk.receive_together(batches, self._clock(), thorough=thorough, bug=bug)
@@ -411,6 +411,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         metrics.INTAKE_TRANSACTION_SECONDS.observe(time.monotonic() - began)
         metrics.INTAKE_BATCH_MESSAGES.observe(sum(len(batch.records) for batch in batches))
         _count(taken)
+        if tracing.is_on():
+            tracing.show_taken((one for batch in batches for one in batch.records), began_ns, taken.stepped_ns)
 
     async def _isolate(self, batch: Batch, error: Exception) -> None:
         """Halve a batch that a bug chokes on; alone, the poisonous record goes to quarantine with the traceback."""

@@ -14,6 +14,7 @@ Any error but a clean end throws the producer away: aiokafka may otherwise publi
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from contracts.registry import Registry
-from hub import failpoint, metrics
+from hub import failpoint, metrics, tracing
 from hub.cluster import Cluster
 from hub.health import Health
 from hub.release import Gate, Shelf, Signer, write_headers
@@ -215,7 +216,9 @@ class TopicRelay:
         """Publish a shipment, and return the next, which is read and signed while Kafka commits this one."""
         upcoming = asyncio.create_task(self._prepare_next(shipment))
         try:
+            began_ns = time.time_ns()
             await self._publish_in_time(producer, shipment)
+            tracing.show_relayed(self.topic, shipment.rows, began_ns)
             await self._settle(shipment)
             return await upcoming
         finally:
@@ -356,7 +359,7 @@ class TopicRelay:
         await producer.begin_transaction()
         sends = []
         for partition, rows in shipment.rows.items():
-            for batch in fill_batches(producer.create_batch, rows):
+            for batch in fill_batches(producer.create_batch, rows, self.topic, partition):
                 sends.append(await producer.send_batch(batch, physical, partition=partition))
         offsets = {TopicPartition(physical, p): rows[-1].seq + 1 for p, rows in shipment.rows.items()}
         # commit_transaction() ignores failed sends: every one of them is awaited first, also when another failed.
@@ -381,12 +384,14 @@ class TopicRelay:
             metrics.RELAY_POSITION.labels(self.topic, str(partition)).set(position)
 
 
-def fill_batches(create: "Callable[[], BatchBuilder]", rows: list[OutboxRow]) -> "list[BatchBuilder]":
+def fill_batches(
+    create: "Callable[[], BatchBuilder]", rows: list[OutboxRow], topic: str = "", partition: int = 0
+) -> "list[BatchBuilder]":
     """Return closed batches that hold `rows` in order: batches cost aiokafka far less than messages do."""
     batch = create()
     batches = [batch]
     for row in rows:
-        key, headers = row.key.encode(), write_headers(row)
+        key, headers = row.key.encode(), write_headers(row) + tracing.write_trace_headers(topic, partition, row)
         if batch.append(timestamp=None, key=key, value=row.value, headers=headers) is None:
             batch = create()
             batches.append(batch)

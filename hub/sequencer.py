@@ -13,6 +13,7 @@ therefore nothing is signed before a witness, or this very process, has seen no 
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 import structlog
@@ -25,7 +26,7 @@ from contracts.log.proof import check_growth
 from contracts.log.tile import Edge, Hashes, consistency_stretches, tiles_for
 from contracts.registry import Registry
 from contracts.wire.key import Signer
-from hub import failpoint, metrics
+from hub import failpoint, metrics, tracing
 from hub.clock import utc_now
 from hub.health import Health
 from hub.store import outbox, tiles
@@ -201,9 +202,12 @@ class Sequencer:
     async def _advance(self, edge: Edge) -> Edge:
         """Take in what is new and sign it. Returns the edge then; after a lost race, the edge as it really is."""
         try:
+            before = edge.size
             with metrics.LOG_ROUND_SECONDS.time():
                 edge = await self._grow(edge)
                 await self._sign(edge)
+            if tracing.is_on() and edge.size > before:
+                await self._show(before, edge.size)
         except Superseded:
             log.warning("sequencer.superseded", size=edge.size)
             return await self._begin(await self._refresh())
@@ -225,6 +229,13 @@ class Sequencer:
                 metrics.LOG_SIZE.set(edge.size)
                 if len(leaves) < LEAVES_MAX:
                     return edge
+
+    async def _show(self, first: int, size: int) -> None:
+        """Draw for the messages from index `first` on that a checkpoint of this size was signed just now."""
+        signed_ns = time.time_ns()
+        async with self._database.connection() as connection:
+            entries = await tiles.read_entries(connection, first, min(size - first, LEAVES_MAX))
+        tracing.show_signed(entries, size, signed_ns)
 
     async def _sign(self, edge: Edge) -> None:
         """Sign the tree as it was committed, unless it was signed already."""

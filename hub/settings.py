@@ -87,6 +87,18 @@ class Settings(BaseSettings):
         le=65_535,
         description="Where /healthz, /readyz and /metrics are served beside the API; 0 serves them nowhere.",
     )
+    traces_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/].*)?$",
+        description="Where spans go by OTLP over HTTP, for example `http://127.0.0.1:4318/v1/traces`; empty: nowhere. "
+        "Wants the extra `traces` of the wheel.",
+    )
+    traces_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="The share of all messages whose traces are drawn; give all parties the same one.",
+    )
     intake_batch_size: int = Field(
         default=1_000, ge=1, le=5_000, description="The most messages that the intake takes in one transaction."
     )

@@ -12,7 +12,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from connectors.link import failpoint
+from connectors.link import failpoint, tracing
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock, utc_now
 from connectors.link.fact import Author, Signed, Unsigned
@@ -177,7 +177,10 @@ class Publisher:
 
     async def send_signed(self) -> int:
         """Send the oldest signed messages and note them as sent; return how many. Waits while the broker is away."""
-        return await self._deliver(await self._spool.unsent(SEND_ROWS_MAX))
+        rows = await self._spool.unsent(SEND_ROWS_MAX)
+        sent = await self._deliver(rows)
+        tracing.show_published(rows, f"from.{self._author.participant}")
+        return sent
 
     async def resend_overdue(self) -> int:
         """Send again, unasked, what has had no receipt for RESEND_AFTER; return how many."""
@@ -207,7 +210,10 @@ class Publisher:
             failpoint.reach("publish.before_send")
             acknowledged = [
                 await producer.send(
-                    self._topic, row.value, key=row.subject.encode(), headers=list(headers_of(row.jws, row.jws_proof))
+                    self._topic,
+                    row.value,
+                    key=row.subject.encode(),
+                    headers=[*headers_of(row.jws, row.jws_proof), *tracing.write_trace_headers(row.value)],
                 )
                 for row in rows
             ]

@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from connectors.link import tracing
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock, utc_now
 from connectors.link.day_counts import DayCounts
@@ -30,6 +31,7 @@ from connectors.link.publisher import Publisher
 from connectors.link.receipts import ReceiptWatch
 from connectors.link.retry import keep_trying
 from connectors.link.settings import ConnectorSettings
+from connectors.link.spans import ExporterMissing
 from connectors.link.spool import Spool
 from connectors.link.status import Show, StatusBoard, show_nothing
 from connectors.link.stream_reader import Handle, Surroundings
@@ -105,6 +107,7 @@ def run_service(settings: ConnectorSettings, join: Join) -> int:
     """Run the connector until SIGTERM or SIGINT; return its exit code. `join` opens and closes the agency's things."""
     configure_log()
     try:
+        _begin_traces(settings)
         asyncio.run(_run_until_signal(settings, join))
     except (LinkFault, BaseExceptionGroup) as error:
         fault = _first_fault(error)
@@ -112,7 +115,16 @@ def run_service(settings: ConnectorSettings, join: Join) -> int:
             raise
         print(fault, file=sys.stderr)
         return fault.exit_code if isinstance(fault, FatalFault) else 1
+    finally:
+        tracing.end()
     return 0
+
+
+def _begin_traces(settings: ConnectorSettings) -> None:
+    try:
+        tracing.begin(settings.traces_url, settings.traces_share, settings.participant)
+    except ExporterMissing:
+        raise SettingsFault("TRACES_URL is set, but the wheel's extra `traces` is not installed.") from None
 
 
 def configure_log() -> None:

@@ -74,6 +74,19 @@ class ConnectorSettings(BaseSettings):
         "the registry's `deferral_s`.",
     )
 
+    traces_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/].*)?$",
+        description="Where spans go by OTLP over HTTP, for example `http://127.0.0.1:4318/v1/traces`; empty: nowhere. "
+        "Wants the extra `traces` of the wheel.",
+    )
+    traces_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="The share of all messages whose traces are drawn; give all parties the same one.",
+    )
+
     @property
     def spool_file(self) -> Path:
         """The one file that holds this connector's spool."""

@@ -14,7 +14,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from connectors.link import failpoint
+from connectors.link import failpoint, tracing
 from connectors.link.broker import Broker
 from connectors.link.clock import Clock
 from connectors.link.day_counts import DayCounts
@@ -279,7 +279,9 @@ class StreamReader:
             await self._around.handle(delivered)
             failpoint.reach("deliver.after_handle")
 
+        began_ns = tracing.now_ns()
         await keep_trying(f"deliver {self._name}", handle, (Exception,), unless=(FatalFault,), told=self._note_trouble)
+        tracing.show_delivered(delivered, began_ns)
         self._around.metrics.delivered.labels(delivered.envelope.type).inc()
         self._around.metrics.see(f"stream {self._name}", self._around.clock())
         self._last = item.seq
