@@ -9,8 +9,8 @@ everything slept through is told after the outage, with the moment at which it w
 """
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -32,7 +32,7 @@ from contracts.oversight.group_findings import (
     judge_queue,
     judge_worker,
 )
-from contracts.oversight.lead import EXEMPTION_ANOMALY, Lead, Rules
+from contracts.oversight.lead import EXEMPTION_ANOMALY, FAVOURED_INTERMEDIARY, Lead, Rules
 from contracts.oversight.register import Registered, enter
 from contracts.rules.case import BILLED, EXPLANATIONS, Fact, facts_of, keys_of
 from contracts.rules.clock import end_of_day
@@ -53,6 +53,7 @@ BREACHED = "id.tka.hub.sla.breached.v1"
 HUB = "hub"
 ENTRIES_PER_STEP_MAX = 1_000
 NAME_BYTES = 16
+SMALL_GROUPS = frozenset(("money", "worker"))
 # A file that a bug chokes on is looked at again after a while, when the bug may be repaired.
 POISON_DELAY = timedelta(hours=1)
 _INSTANT = timedelta(microseconds=1)
@@ -132,9 +133,10 @@ class Overseer:
             if not names:
                 return 0
             rules = await _read_rules(tx)
-            news = News()
+            news, bench = News(), _Bench(tx, rules)
+            await bench.gather(names)
             for name in names:
-                news.leads[name] = await _judge_group(tx, name, rules)
+                news.leads[name] = await bench.judge(name)
             await self._tell(tx, judgement, news, now)
             failpoint.reach("deadlines.before_commit")
         return len(names)
@@ -295,43 +297,68 @@ def _event_of(reading: ServiceTimeReading, state: str, rule_set: RuleSet) -> Eve
     return Event(kind, reading.application, reading.application, reading.started_by.id, digest, data)
 
 
-async def _judge_group(connection: Connection, name: str, rules: Rules) -> list[Lead]:
-    """Judge the files of one group beside each other."""
-    kind, _, of = name.partition(":")
-    files = await _read_extracts(connection, [name], rules)
-    if kind == "money":
-        return list(judge_money(of, files, rules))
-    if kind == "worker":
-        return list(judge_worker(files, rules))
-    if kind == "unit":
-        return list(judge_queue(files, rules))
-    if kind == "intermediary":
-        units: dict[str, list[Extract]] = defaultdict(list)
-        for file in await _read_extracts(connection, {f"unit:{file.unit}" for file in files}, rules):
-            units[file.unit].append(file)
-        return list(judge_intermediary(files, units, rules))
-    return await _judge_official(connection, of, files, rules)
+class _Bench:
+    """Judges the files of groups beside each other; what several groups of one step need is read once."""
 
+    def __init__(self, connection: Connection, rules: Rules) -> None:
+        self._connection = connection
+        self._rules = rules
+        self._units: dict[str, list[Extract]] = {}
+        self._small: dict[str, list[Extract]] = {}
 
-async def _judge_official(connection: Connection, official: str, files: Sequence[Extract], rules: Rules) -> list[Lead]:
-    """Compare an official's exemptions with the nation's, if there are enough of them to be compared at all."""
-    granted = [file for file in files if file.exempted_by == official]
-    found = [rules.find(file.rule_set, EXEMPTION_ANOMALY) for file in granted]
-    least = min((rule.thresholds["exemptions"] for rule in found if rule is not None), default=None)
-    if least is None or len(granted) < least:
-        return []
-    everything = [
-        taken
-        async for subject, facts in dossiers.stream_all(connection)
-        if (taken := _extract(Dossier(subject, facts), rules)) is not None
-    ]
-    return [lead for lead in judge_exemptions(everything, rules) if lead.subject == official]
+    async def gather(self, names: Iterable[str]) -> None:
+        """Read the groups of a file or two, which are most, in one go."""
+        self._small = {name: [] for name in names if name.partition(":")[0] in SMALL_GROUPS}
+        for file in await self._read(self._small):
+            for name in self._small.keys() & set(file.keys):
+                self._small[name].append(file)
 
+    async def judge(self, name: str) -> list[Lead]:
+        """Judge one group, which is a kind of group, a colon, and whose it is."""
+        kind, _, of = name.partition(":")
+        files = self._small[name] if name in self._small else await self._read([name])
+        if kind == "money":
+            return list(judge_money(of, files, self._rules))
+        if kind == "worker":
+            return list(judge_worker(files, self._rules))
+        if kind == "unit":
+            return list(judge_queue(files, self._rules))
+        if kind == "intermediary":
+            return await self._judge_intermediary(files)
+        return await self._judge_official(of, files)
 
-async def _read_extracts(connection: Connection, names: Iterable[str], rules: Rules) -> list[Extract]:
-    read = await dossiers.read_groups(connection, set(names))
-    extracts = (_extract(Dossier(subject, facts), rules) for subject, facts in read)
-    return [one for one in extracts if one is not None]
+    def _least(self, files: Iterable[Extract], finding: str, threshold: str) -> int | None:
+        """The smallest number from which on a finding is looked for among these files; None if it never is."""
+        found = (self._rules.find(file.rule_set, finding) for file in files)
+        return min((rule.thresholds[threshold] for rule in found if rule is not None), default=None)
+
+    async def _judge_intermediary(self, files: Sequence[Extract]) -> list[Lead]:
+        """Compare an intermediary's files with those of their units, if any official decided enough of them."""
+        most = max(Counter(file.official for file in files if file.decided_at is not None).values(), default=0)
+        least = self._least(files, FAVOURED_INTERMEDIARY, "decisions")
+        if least is None or most < least:
+            return []
+        for unit in {file.unit for file in files} - self._units.keys():
+            self._units[unit] = await self._read([f"unit:{unit}"])
+        return list(judge_intermediary(files, self._units, self._rules))
+
+    async def _judge_official(self, official: str, files: Sequence[Extract]) -> list[Lead]:
+        """Compare an official's exemptions with the nation's, if there are enough of them to be compared at all."""
+        granted = [file for file in files if file.exempted_by == official]
+        least = self._least(granted, EXEMPTION_ANOMALY, "exemptions")
+        if least is None or len(granted) < least:
+            return []
+        everything = [
+            taken
+            async for subject, facts in dossiers.stream_all(self._connection)
+            if (taken := _extract(Dossier(subject, facts), self._rules)) is not None
+        ]
+        return [lead for lead in judge_exemptions(everything, self._rules) if lead.subject == official]
+
+    async def _read(self, names: Collection[str]) -> list[Extract]:
+        read = await dossiers.read_groups(self._connection, names) if names else []
+        extracts = (_extract(Dossier(subject, facts), self._rules) for subject, facts in read)
+        return [one for one in extracts if one is not None]
 
 
 def _extract(dossier: Dossier, rules: Rules) -> Extract | None:

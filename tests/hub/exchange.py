@@ -249,8 +249,12 @@ class Exchange:
         async with self.database.transaction() as tx:
             await positions.open_partition(tx, batch.topic_id, batch.partition, batch.topic)
         taken = await self.desk.receive(batch, now or datetime.now(UTC), thorough=True, bug=bug)
-        self._next[batch.topic, batch.partition] = batch.end
+        self.settle([batch])
         return taken
+
+    def settle(self, batches: Sequence[Batch]) -> None:
+        """Note that these batches were taken."""
+        self._next |= {(batch.topic, batch.partition): batch.end for batch in batches}
 
     async def row(self, query: str) -> dict[str, Any]:
         """Return the one row of a query."""

@@ -1,7 +1,6 @@
 """The overseer against the real database: service times after an outage, findings opened and closed, an insider."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,16 +11,13 @@ import pytest
 from jiter import from_json
 from typer.testing import CliRunner, Result
 
-from contracts.fields import write_digest
-from contracts.log import entry
-from contracts.wire.envelope import write_envelope
 from hub import fsck
 from hub.cli import app
 from hub.overseer import Overseer
 from hub.store import dossiers
 from hub.store.cases import write_json
-from tests.contracts.samples import SAMPLES
-from tests.hub.exchange import APPLICATION, CODE, NONCE, Exchange, Sender
+from tests.hub.exchange import APPLICATION, CODE, Exchange, Sender
+from tests.hub.insider import write_past_the_hub
 
 pytestmark = pytest.mark.anyio
 
@@ -253,40 +249,8 @@ async def test_a_recommendation_written_past_the_hub_with_its_key_is_found(datab
     ministry = exchange.ministry
     await tell(exchange, ministry, ministry.submitted(), MONDAY)
     await tell(exchange, ministry, ministry.permit("completed"), MONDAY + timedelta(hours=1))
-    await _write_past_the_hub(exchange, MONDAY + timedelta(hours=2))
+    await write_past_the_hub(exchange, APPLICATION, MONDAY + timedelta(hours=2))
     await oversee(exchange, MONDAY + timedelta(hours=3))
     assert await findings(exchange) == [("unfounded_recommendation", "open", 1)]
     assert await fsck.check(exchange.database) != []
     await exchange.database.close()
-
-
-async def _write_past_the_hub(exchange: Exchange, at: datetime) -> None:
-    (submitted,) = await _accepted(exchange, "id.tka.ministry.permit.submitted.v1")
-    basis = [{"role": "submission", **submitted}]
-    data = SAMPLES["id.tka.hub.recommendation.issued.v1"] | {"application": APPLICATION, "basis": basis}
-    attributes: dict[str, Any] = {
-        "id": "r-1", "source": "https://hub.example/tka", "type": "id.tka.hub.recommendation.issued.v1", "time": at,
-        "recordedtime": at, "subject": APPLICATION, "audience": "demo/recommendations/0", "sequence": 1,
-        "expirytime": at + DAY, "correlationid": APPLICATION, "nonce": NONCE,
-    }  # fmt: skip
-    value = write_envelope(attributes, data)
-    digest = hashlib.sha256(value).digest()
-    leaf = entry.recommendation(
-        id="r-1", case=APPLICATION, number=data["number"], revision=1, state="issued", digest=digest
-    )
-    async with exchange.database.transaction() as tx:
-        index = await tx.fetchval("UPDATE log SET next_index = next_index + 1 RETURNING next_index - 1")
-        await tx.execute("INSERT INTO leaves VALUES ($1, $2)", index, leaf)
-        await tx.execute("INSERT INTO streams VALUES ('recommendations', 0, 2)")
-        await tx.execute(
-            "INSERT INTO outbox (seq, created_at, leaf_index, partition, topic, key, typ, value) "
-            "VALUES (1, $1, $2, 0, 'recommendations', $3, 'recommendation', $4)",
-            at, index, APPLICATION, value,
-        )  # fmt: skip
-
-
-async def _accepted(exchange: Exchange, kind: str) -> list[dict[str, Any]]:
-    async with exchange.database.connection() as connection:
-        rows = await connection.fetch("SELECT source, id, type, digest, log_index FROM inbox WHERE type = $1", kind)
-    names = ("source", "id", "type", "log_index")
-    return [{name: row[name] for name in names} | {"sha256": write_digest(row["digest"])} for row in rows]
