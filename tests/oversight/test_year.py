@@ -24,9 +24,9 @@ SMALL = tell(3, 60, [misdeeds.ALL[name] for name in ("silent_file", "money_reuse
 DEFINED = RULE_SETS["2021-2"].findings
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def without_collection() -> Iterator[None]:
-    """Hold the collector off: a year is a million objects, none of which is garbage before its test ends."""
+    """Hold the collector off: a year is a million objects, which go by themselves when their test ends."""
     gc.disable()
     yield
     gc.enable()
