@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, str] = {
     "reconcile": Role.AUDIT,
     "reconcile close": Role.OPERATOR,
     "reconcile run": Role.OPERATOR,
+    "retention": Role.AUDIT,
+    "retention apply": OWNER,
     "participants": Role.REGISTRAR,
     "registry": Role.REGISTRAR,
     "root": Role.AUDIT,

@@ -22,6 +22,7 @@ from hub.commands import (
     quarantine,
     reconcile,
     registry,
+    retention,
     rights,
     root,
     service,
@@ -53,6 +54,7 @@ app.add_typer(lookups.app, name="lookups")
 app.add_typer(lost.app, name="lost")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")
+app.add_typer(retention.app, name="retention")
 app.add_typer(registry.participants_app, name="participants")
 app.add_typer(registry.keys_app, name="keys")
 app.add_typer(proposals.registry_app, name="registry")

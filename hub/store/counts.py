@@ -28,8 +28,9 @@ READ_REFUSED = """
     SELECT q.log_index, q.code, q.source, q.value FROM quarantine q
     WHERE q.log_index >= $1 AND q.log_index < $2 AND q.participant = $3 AND q.topic = 'from.' || $3
         AND NOT EXISTS (
-            SELECT FROM quarantine e WHERE sha256(e.value) = sha256(q.value) AND e.participant = q.participant
-                AND e.topic = q.topic AND e.log_index < q.log_index)
+            SELECT FROM quarantine e
+            WHERE COALESCE(e.digest, sha256(e.value)) = COALESCE(q.digest, sha256(q.value))
+                AND e.participant = q.participant AND e.topic = q.topic AND e.log_index < q.log_index)
     ORDER BY q.log_index"""
 FIND_ACCEPTED = "SELECT log_index FROM inbox WHERE identity = $1 AND digest = $2"
 READ_SENT = "SELECT partition, next_seq - 1 AS last FROM streams WHERE topic = $1 ORDER BY partition"

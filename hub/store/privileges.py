@@ -153,7 +153,8 @@ READ_GRANTS = """
 READ_TABLES = """
     SELECT relname::text, pg_get_userbyid(relowner)::text AS owner,
         relowner = (SELECT datdba FROM pg_database WHERE datname = current_database()) AS owned
-    FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1"""
+    FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
+        AND NOT relispartition ORDER BY 1"""
 # What would make the grants mean nothing: a group or a login in it that may do more than it was granted.
 READ_POWERS = """
     WITH RECURSIVE concerned AS (

@@ -32,6 +32,7 @@ FULL_HELP = [
     ["lost", "list"], ["lost", "acknowledge"],
     ["accounts", "add"], ["accounts", "list"], ["accounts", "disable"],
     ["findings", "list"], ["findings", "show"], ["statistics"],
+    ["retention", "plan"], ["retention", "apply"],
     ["register", "list"], ["register", "differences"],
     ["quarantine", "list"], ["quarantine", "show"], ["quarantine", "resend"], ["participants", "list"],
     ["participants", "add"], ["participants", "revoke-key"], ["registry", "propose"], ["registry", "sign"],
