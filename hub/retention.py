@@ -44,7 +44,7 @@ DECISIONS: Final = "Decisions are made from it, and overseers compute them again
 KEPT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("leaves", "tree", "tiles", "checkpoints", "cosignatures", "log"), EVIDENCE),
     **dict.fromkeys(("registry", "suspensions", "rule_sets", "contracts", "erasures", "lost_acknowledged"), EVIDENCE),
-    **dict.fromkeys(("day_counts", "count_statements", "lookups"), EVIDENCE),
+    **dict.fromkeys(("day_counts", "count_statements", "lookups", "lookup_days"), EVIDENCE),
     **dict.fromkeys(("inbox", "watermark", "source_sequences"), DEDUPLICATION),
     **dict.fromkeys(("cases", "billing_codes", "differences", "reconciliation_reports"), DECISIONS),
     **dict.fromkeys(("dossiers", "oversight_position", "findings", "register", "register_grants"), DECISIONS),
