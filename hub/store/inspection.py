@@ -53,7 +53,16 @@ READ_REPORTS = """
     ORDER BY participant, day, revision"""
 READ_COUNTS = """
     SELECT participant, day, first_index, log_size, document FROM day_counts ORDER BY participant, day"""
-READ_REGISTER = "SELECT application, entry FROM register ORDER BY application"
+READ_REGISTER = """
+    SELECT application, entry, unit, kanim, regencies, begins_on, last_day, differs_from
+    FROM register ORDER BY application"""
+READ_FOLLOWED_TO = "SELECT next_index FROM oversight_position WHERE id = 1"
+READ_FOLLOWED = """
+    SELECT log_index, type, subject, participant, value FROM inbox WHERE log_index < $1 ORDER BY log_index"""
+READ_FOLLOWED_RECOMMENDATIONS = """
+    SELECT DISTINCT ON (leaf_index) leaf_index, key, value FROM outbox
+    WHERE leaf_index < $1 AND topic = 'recommendations' ORDER BY leaf_index, value"""
+READ_DOSSIERS = "SELECT subject, facts, listed FROM dossiers ORDER BY subject"
 READ_CLAIMS = "SELECT code, case_id FROM billing_codes WHERE case_id IS NOT NULL"
 READ_CASES = "SELECT id, facts, personal, standing, told, rule_set FROM cases ORDER BY id"
 READ_CODES = "SELECT code, case_id, facts, told FROM billing_codes ORDER BY code"
@@ -130,6 +139,11 @@ async def read_log(connection: Connection) -> LogState:
     return LogState(head[0], head[1], leaves[0], leaves[1], leaves[2])
 
 
+async def read_followed(connection: Connection) -> int:
+    """Return up to which place the overseer has followed the log."""
+    return int(await connection.fetchval(READ_FOLLOWED_TO))
+
+
 async def read_rule_sets(connection: Connection) -> list[tuple[int, str]]:
     """Return every rule set's document with the log index from which on it was there."""
     return [(row["log_index"], row["document"]) for row in await connection.fetch(READ_RULE_SETS)]
@@ -145,9 +159,9 @@ async def read_claims(connection: Connection) -> dict[str, str]:
     return {row["code"]: row["case_id"] for row in await connection.fetch(READ_CLAIMS)}
 
 
-async def stream(connection: Connection, query: str) -> AsyncIterator[asyncpg.Record]:
+async def stream(connection: Connection, query: str, *values: Any) -> AsyncIterator[asyncpg.Record]:
     """Yield the rows of a query a stretch at a time; the connection must be in a transaction."""
-    async for row in connection.cursor(query, prefetch=ROWS_PER_FETCH):
+    async for row in connection.cursor(query, *values, prefetch=ROWS_PER_FETCH):
         yield row
 
 

@@ -9,7 +9,11 @@ import pytest
 from contracts.wire.base64url import encode
 from contracts.wire.signature import sign_single
 from hub import fsck
+from hub.dossier_check import check_dossiers
+from hub.overseer import Overseer
+from hub.store import inspection
 from tests.hub.exchange import CODE, Exchange
+from tests.hub.national import watch
 
 TAMPERED = {
     "UPDATE cases SET told = '{}' WHERE told <> '{}'": "told_differs",
@@ -144,3 +148,77 @@ async def test_what_the_hub_signed_may_not_change_afterwards(exchange: Exchange)
         changed = row["value"] + b" "
         await tx.execute("UPDATE outbox SET value = $4 WHERE (topic, partition, seq) = ($1, $2, $3)", *place, changed)
     assert "signature_wrong" in {finding.kind for finding in await fsck.check(exchange.database)}
+
+
+FOLLOWED = {
+    "UPDATE dossiers SET facts = '[]' WHERE facts <> '[]'": "dossier_differs",
+    "UPDATE dossiers SET facts = replace(facts, 'unit-00001', 'unit-00002')": "dossier_differs",
+    "UPDATE dossiers SET facts = replace(facts, 'PT Maju', 'PT Mundur')": "dossier_differs",
+    "DELETE FROM dossiers WHERE subject = 'B.3/2'": "dossier_differs",
+    "INSERT INTO dossiers (subject, facts) SELECT 'B.3/INVENTED', facts FROM dossiers "
+    "WHERE subject = 'B.3/2'": "dossier_differs",
+    "UPDATE dossiers SET facts = '[[' || facts": "unreadable",
+    "UPDATE dossiers SET facts = '[[1]]'": "unreadable",
+    "UPDATE register SET entry = replace(entry, 'worker-0001', 'worker-0002')": "register_differs",
+    "UPDATE register SET entry = replace(entry, '3171', '3174'), regencies = '{3174}'": "register_differs",
+    "UPDATE register SET regencies = '{3174}'": "column_wrong",
+    "UPDATE register SET last_day = last_day + 365": "column_wrong",
+    "UPDATE register SET entry = 'x'": "unreadable",
+    "UPDATE register SET entry = '{}'": "unreadable",
+    "DELETE FROM register": "not_stored",
+    "INSERT INTO register SELECT 'B.3/2', replace(entry, application, 'B.3/2'), unit, kanim, regencies, begins_on, "
+    "last_day, differs_from FROM register": "register_differs",
+}  # fmt: skip
+
+
+async def test_what_overseers_compute_from_is_folded_again(exchange: Exchange) -> None:
+    """What was changed in dossiers or the register is found, each in a transaction that is rolled back."""
+    await watch(exchange, datetime.now(UTC))
+    assert await fsck.check(exchange.database) == []
+    async with exchange.database.connection() as connection:
+        claims = await inspection.read_claims(connection)
+        for statement, kind in FOLLOWED.items():
+            transaction = connection.transaction()
+            await transaction.start()
+            done = await connection.execute(statement)
+            assert not done.endswith(" 0"), statement
+            found = {one.kind for one in await check_dossiers(connection, claims)}
+            await transaction.rollback()
+            assert kind in found, statement
+        assert await connection.fetchval("SELECT count(*) FROM register") == 1
+
+
+async def test_what_the_overseer_has_not_come_to_is_not_missed(exchange: Exchange) -> None:
+    overseer, now = Overseer(exchange.desk), datetime.now(UTC)
+    await overseer.follow(now)
+    # Followed and not looked at yet: the register is behind, and that is no finding.
+    assert await fsck.check(exchange.database) == []
+    await watch(exchange, now)
+    # What comes next is not followed yet; among it is a bill for money that was.
+    ministry = exchange.ministry
+    await exchange.take(ministry.sign(ministry.billed("B.3/9", "820260302000099")))
+    assert await fsck.check(exchange.database) == []
+    await watch(exchange, now)
+    assert await fsck.check(exchange.database) == []
+
+
+async def test_what_was_erased_is_no_finding_in_a_dossier(exchange: Exchange) -> None:
+    await watch(exchange, datetime.now(UTC))
+    async with exchange.database.connection() as connection:
+        await connection.execute(
+            "UPDATE inbox SET value = NULL, erased_at = now() WHERE type LIKE '%permit.submitted%'"
+        )
+        await connection.execute("UPDATE outbox SET value = NULL, erased_at = now() WHERE topic = 'recommendations'")
+        claims = await inspection.read_claims(connection)
+        async with connection.transaction():
+            assert await check_dossiers(connection, claims) == []
+
+
+async def test_a_long_log_is_followed_in_several_passes(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    await watch(exchange, datetime.now(UTC))
+    monkeypatch.setattr("hub.dossier_check.MESSAGES_PER_PASS_MAX", 5)
+    assert await fsck.check(exchange.database) == []
+    async with exchange.database.connection() as connection:
+        await connection.execute("UPDATE dossiers SET facts = '[]' WHERE facts <> '[]'")
+    kinds = [one.kind for one in await fsck.check(exchange.database)]
+    assert kinds.count("dossier_differs") == 4
