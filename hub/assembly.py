@@ -17,7 +17,7 @@ import structlog
 import uvloop
 from fastapi import FastAPI
 
-from hub import topics, tracing, trust
+from hub import metrics, topics, tracing, trust
 from hub.cluster import Cluster, find_cluster
 from hub.deadlines import Deadlines
 from hub.desk import Desk
@@ -30,6 +30,7 @@ from hub.release import Signer
 from hub.sequencer import LogSigner, Sequencer
 from hub.settings import Settings, SettingsInvalid
 from hub.spans import ExporterMissing
+from hub.store import schema
 from hub.store.database import Database
 from hub.trust import RegistryInForce
 from hub.web import log as log_door
@@ -102,6 +103,7 @@ async def _run(parts: frozenset[Part], settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     root = trust.read_root(settings.trust_root_file)
+    metrics.SCHEMA_VERSION.set(int(schema.newest_version()))
     async with AsyncExitStack() as stack:
         listeners = _listen(parts, settings, stack)
         # Not what an election's session is called: an operator may have to tell the two apart.

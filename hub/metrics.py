@@ -51,4 +51,5 @@ PROBLEM_SINCE = Gauge(
     "hub_problem_since_timestamp_seconds", "Since when something stops or slows a part; 0: nothing.", ["part"]
 )
 
+SCHEMA_VERSION = Gauge("hub_schema_version", "The schema revision that this process was built for.")
 API_REQUESTS = Counter("hub_api_requests", "Answers given.", ["route", "status"])
