@@ -15,6 +15,7 @@ OWNER = "owner"
 COMMANDS: Mapping[str, str] = {
     "migrate": OWNER,
     "accounts": Role.OPERATOR,
+    "clients": Role.OPERATOR,
     "fsck": Role.AUDIT,
     "audit": Role.AUDIT,
     "case": Role.AUDIT,

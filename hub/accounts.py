@@ -102,8 +102,19 @@ def hash_password(password: str) -> str:
 
 def make_account(name: str, role: Role, unit: str | None, participant: str | None, password: str) -> Account:
     """Return an account as it is kept. Raises AccountInvalid."""
+    check_name(name)
+    check_reach(role, unit, participant)
+    return Account(name, role.value, unit, participant, hash_password(password))
+
+
+def check_name(name: str) -> None:
+    """Raise AccountInvalid for what cannot be the name of a person or a machine."""
     if not _NAME.fullmatch(name):
         raise AccountInvalid("A name has 2 to 63 small letters, digits, dots, dashes or underscores.")
+
+
+def check_reach(role: Role, unit: str | None, participant: str | None) -> None:
+    """Raise AccountInvalid unless a role is narrowed as it must be."""
     if role not in ACCOUNT_ROLES:
         raise AccountInvalid("An applicant needs no account.")
     if (role is Role.OFFICER) != (unit is not None) or (role in OF_A_PARTICIPANT) != (participant is not None):
@@ -112,7 +123,6 @@ def make_account(name: str, role: Role, unit: str | None, participant: str | Non
         )
     if not all(_REFERENCE.fullmatch(one) for one in (unit, participant) if one is not None):
         raise AccountInvalid("A unit or participant has letters, digits, dashes and underscores.")
-    return Account(name, role.value, unit, participant, hash_password(password))
 
 
 # A hash that no password has, of the same cost as a real one.

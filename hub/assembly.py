@@ -141,22 +141,30 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
     if name == "metrics":
         return probes.create_app(hub.health)
     # Imported late: templates and their languages take time to load, which only this part needs.
-    from hub.web import facts
+    from hub.web import facts, tokens
     from hub.web import register as register_door
+    from hub.web.access import Guard
     from hub.web.counter import Counter
+    from hub.web.limits import Limiter, Quota
     from hub.web.pages import door as pages_door
 
-    url = hub.settings.hub_api_url
+    url, settings = hub.settings.hub_api_url, hub.settings
+    limiter = Limiter(Quota("address", settings.hub_api_address_quota))
+    guard = Guard(
+        hub.database, hub.registry, url, Limiter(Quota("credential", settings.hub_api_credential_quota))
+    )  # fmt: skip
     pages = pages_door.create_pages(hub.database, url)
     counter = Counter(hub.database)
-    register = Register(hub.database, read_oversight_key(hub.settings.oversight_seal_key_file))
+    register = Register(hub.database, read_oversight_key(settings.oversight_seal_key_file))
     app = probes.create_app(
         hub.health,
-        machines.create_router(hub.database, hub.registry, url),
+        machines.create_router(hub.database, hub.registry, guard),
+        tokens.create_router(hub.database, hub.registry, guard),
         log_door.create_router(hub.database, hub.registry),
-        facts.create_router(hub.database, hub.registry, url, counter),
-        register_door.create_router(hub.database, hub.registry, url),
+        facts.create_router(hub.database, guard, counter),
+        register_door.create_router(hub.database, guard),
         *pages_door.create_routers(hub.database, hub.registry, register, counter, pages),
+        limiter=limiter,
     )
     pages_door.install(app, pages)
     return app

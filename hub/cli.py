@@ -9,6 +9,7 @@ import typer
 from hub.commands import (
     accounts,
     audit,
+    clients,
     counts,
     doctor,
     erase,
@@ -45,6 +46,7 @@ app.add_typer(oversight.register_app, name="register")
 app.add_typer(examination.case_app, name="case")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
+app.add_typer(clients.app, name="clients")
 app.add_typer(erase.app, name="erase")
 app.add_typer(counts.app, name="counts")
 app.add_typer(kafka.app, name="kafka")

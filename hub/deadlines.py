@@ -12,7 +12,7 @@
     counts      what each participant said in each day that is over, and whether it counts the same
     look-ups    the record of each day that is over gets its root in the log
     losses      what was lost to retention and nobody has acknowledged is shown
-    assertions  forgotten once their own expiry refuses them
+    assertions  forgotten once their own expiry refuses them, as are access tokens and kept answers
 
 One process acts at a time, by an advisory lock. That only saves work: each duty is a transaction that takes its rows.
 """
@@ -35,7 +35,7 @@ from hub.lookup_days import DayCloser
 from hub.overseer import Overseer
 from hub.reconciler import Reconciler
 from hub.statistics import MonthKeeper
-from hub.store import assertions, counts, differences, sequences
+from hub.store import answers, assertions, clients, counts, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
 from hub.store.log import RegistryChanged
 from hub.store.losses import list_losses
@@ -262,3 +262,5 @@ class Deadlines:
     async def _forget_assertions(self, now: datetime) -> None:
         async with self._desk.database.connection() as connection:
             await assertions.forget_expired(connection, now)
+            await clients.forget_expired(connection, now)
+            await answers.forget_expired(connection, now)

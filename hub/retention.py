@@ -56,7 +56,9 @@ KEPT: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("streams", "relay_position"), "One row for each stream: no place may ever say two things."),
     "accounts": "Who was allowed in stays known. Accounts are disabled, not deleted.",
+    "clients": "Which machines were allowed in stays known. Clients are disabled, not deleted.",
     "alembic_version": "One row.",
+    "api_secret": "One row.",
 }
 #: What keeps a table small without anybody's doing, by table.
 SMALL: Final[Mapping[str, str]] = {
@@ -64,6 +66,8 @@ SMALL: Final[Mapping[str, str]] = {
     "timers": "Each goes when it fires.",
     "dossier_groups": "Each goes when it was judged.",
     "assertions": "The deadlines forget each when it has expired.",
+    "access_tokens": "The deadlines forget each when it has expired.",
+    "answers": "The deadlines forget each after a day.",
     "sessions": "Each sign-in forgets those that are over.",
 }
 

@@ -76,6 +76,16 @@ class Settings(BaseSettings):
         default="http://127.0.0.1:8080",
         description="The API's address as participants write it: the audience that their assertions must name.",
     )
+    hub_api_address_quota: int = Field(
+        default=3_000,
+        ge=0,
+        description="How many requests a minute one address may make without showing who it is; 0 sets no limit.",
+    )
+    hub_api_credential_quota: int = Field(
+        default=12_000,
+        ge=0,
+        description="How many requests a minute one participant or client may make, wherever from; 0 sets no limit.",
+    )
     oversight_seal_key_file: Path | None = Field(
         default=None,
         description="The oversight body's public X25519 key (PEM), to which its look-ups are sealed. "

@@ -1,11 +1,9 @@
 """What the pages show, for programs: the hall's board and the service times for anybody, a bank's refusals for itself.
 
-The public answers carry an ETag and may be kept for a moment. A participant authenticates as elsewhere in this API
-(SPEC.md section 7.3) and sees only what was refused of its own.
+The public answers may be kept for a moment. A participant, or a client that acts for one, sees only what was refused of
+its own.
 """
 
-import hashlib
-import json
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -15,20 +13,21 @@ from pydantic import BaseModel
 from contracts.errors import EXPLANATIONS, Code
 from contracts.rules.rulebook import RuleSet
 from contracts.wire.instant import write_instant
-from hub.clock import utc_now
 from hub.progress import Progress
 from hub.store import quarantine
 from hub.store.database import Database
-from hub.trust import RegistryInForce
-from hub.web import access
+from hub.web.access import Caller, Guard
 from hub.web.counter import Counter
-from hub.web.problems import refuse, unauthenticated
+from hub.web.cursors import CURSOR_CHARACTERS_MAX, Cursors
+from hub.web.frame import is_known, tag_of
+from hub.web.problems import refuse
+from hub.web.scopes import Scope
 
 BOARD_CACHE = "public, max-age=5"
 TIMES_CACHE = "public, max-age=300"
 REFUSALS_MAX = 200
 REFUSALS_DEFAULT = 50
-ID_MAX = 2**63 - 1
+REFUSALS = "refusals"
 
 Asked = Annotated[str, Header(max_length=200)]
 
@@ -91,7 +90,7 @@ class RefusalsAnswer(BaseModel):
     """A page of refusals; `next` is the cursor of the following page, or null behind the last."""
 
     refusals: list[RefusalEntry]
-    next: int | None
+    next: str | None
 
 
 def _describe(file: Progress) -> BoardEntry:
@@ -132,19 +131,17 @@ def _list_times(rule_set: RuleSet) -> ServiceTimesAnswer:
 
 def answer_unless_known(answer: BaseModel, asked: str, cache: str, *, but: frozenset[str] = frozenset()) -> Response:
     """Give an answer with its ETag (RFC 9110 section 8.8.3), or 304 where the caller has it; `but` does not count."""
-    content = answer.model_dump(mode="json")
-    counted = {name: value for name, value in content.items() if name not in but}
-    tag = f'"{hashlib.sha256(json.dumps(counted).encode()).hexdigest()[:32]}"'
+    tag = tag_of(answer.model_dump_json(exclude=set(but)).encode())
     headers = {"ETag": tag, "Cache-Control": cache}
-    known = {one.strip().removeprefix("W/") for one in asked.split(",")}
-    if tag in known or "*" in known:
+    if is_known(tag, asked):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return Response(answer.model_dump_json(), media_type="application/json", headers=headers)
 
 
-def create_router(database: Database, in_force: RegistryInForce, api_url: str, counter: Counter) -> APIRouter:
-    """Return these routes. `api_url` is the audience that assertions must name."""
+def create_router(database: Database, guard: Guard, counter: Counter) -> APIRouter:
+    """Return these routes."""
     router = APIRouter(prefix="/api/v1")
+    cursors = Cursors(database)
     unchanged: dict[int | str, dict[str, Any]] = {304: {"description": "The caller has this answer."}}
 
     @router.get("/board", response_model=BoardAnswer, responses=unchanged)
@@ -166,22 +163,19 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str, c
 
     @router.get("/refusals")
     async def read_refusals(
-        authorization: Annotated[str | None, Header()] = None,
-        after: Annotated[int, Query(ge=0, le=ID_MAX)] = 0,
+        caller: Annotated[Caller, guard.require(Scope.REFUSALS)],
+        after: Annotated[str, Query(max_length=CURSOR_CHARACTERS_MAX)] = "",
         limit: Annotated[int, Query(ge=1, le=REFUSALS_MAX)] = REFUSALS_DEFAULT,
     ) -> RefusalsAnswer:
         """Give what was refused of the caller's own messages and is not resolved, oldest first."""
-        if authorization is None:
-            raise unauthenticated("assertion-missing", "Send a client assertion (RFC 7523) as a bearer token.")
-        async with database.connection() as connection:
-            registry = await in_force.refresh(connection)
-        caller = access.read_assertion(authorization, registry, api_url, utc_now())
-        await access.spend(database, caller)
+        if caller.participant is None:
+            refuse(HTTPStatus.FORBIDDEN, "participant-wanted", "Only a participant has refusals of its own.")
+        behind = int(await cursors.read(REFUSALS, caller.id, after) or 0)
         async with database.connection() as connection:
             rows = await quarantine.list_parked(
-                connection, participant=caller.participant.id, after=after, limit=limit + 1
+                connection, participant=caller.participant.id, after=behind, limit=limit + 1
             )
-        following = rows[limit - 1]["id"] if len(rows) > limit else None
+        following = await cursors.write(REFUSALS, caller.id, str(rows[limit - 1]["id"]) if len(rows) > limit else None)
         return RefusalsAnswer(refusals=[_explain(row) for row in rows[:limit]], next=following)
 
     return router

@@ -6,18 +6,19 @@ The outbox is the archive, not Kafka. Only what the relay has released is given 
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
-from contracts.registry import Filter, Participant, Registry
+from contracts.registry import Filter, Participant
 from contracts.wire import base64url
-from hub.clock import utc_now
 from hub.release import prove_rows, write_headers
 from hub.store import outbox
 from hub.store.database import Database
 from hub.store.outbox import OutboxRow
 from hub.trust import RegistryInForce
-from hub.web import access, sources
-from hub.web.problems import describe, refuse, unauthenticated
+from hub.web import sources
+from hub.web.access import Caller, Guard
+from hub.web.problems import describe, refuse
+from hub.web.scopes import Scope
 
 JOSE_JSON = "application/jose+json"
 RECORDS_MAX = 256
@@ -27,8 +28,10 @@ RECOMMENDATION_ISSUED = "id.tka.hub.recommendation.issued.v1"
 SEQ_MAX = 2**63 - 1
 
 
-def may_read(registry: Registry, participant: Participant, topic: str) -> bool:
+def may_read(participant: Participant | None, topic: str) -> bool:
     """Whether `participant` may read all of `topic`: its own feed, or recommendations granted without a filter."""
+    if participant is None:
+        return False
     if topic == f"to.{participant.id}":
         return True
     return topic == RECOMMENDATIONS and any(
@@ -46,10 +49,10 @@ def write_record(row: OutboxRow) -> dict[str, Any]:
     }
 
 
-def create_router(database: Database, in_force: RegistryInForce, api_url: str) -> APIRouter:
-    """Return the machines' routes. `api_url` is the audience that assertions must name."""
+def create_router(database: Database, in_force: RegistryInForce, guard: Guard) -> APIRouter:
+    """Return the machines' routes."""
     router = APIRouter()
-    router.include_router(sources.create_router(database, in_force, api_url))
+    router.include_router(sources.create_router(database, in_force, guard))
 
     @router.get("/api/v1/registry", response_class=Response, responses=describe(JOSE_JSON))
     async def read_registry() -> Response:
@@ -61,21 +64,17 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
 
     @router.get("/api/v1/streams/{topic}/{partition}")
     async def read_stream(
+        caller: Annotated[Caller, guard.require(Scope.STREAMS)],
         topic: Annotated[str, Path(max_length=128)],
         partition: Annotated[int, Path(ge=0, le=10_000)],
-        authorization: Annotated[str | None, Header()] = None,
         after: Annotated[int, Query(ge=0, le=SEQ_MAX - RECORDS_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=RECORDS_MAX)] = RECORDS_DEFAULT,
     ) -> dict[str, Any]:
         """Give the records after `after` of a stream that the caller may read, and its last released seq."""
-        if authorization is None:
-            raise unauthenticated("assertion-missing", "Send a client assertion (RFC 7523) as a bearer token.")
+        if not may_read(caller.participant, topic):
+            refuse(HTTPStatus.FORBIDDEN, "stream-not-granted", "The registry does not grant the caller this stream.")
         async with database.connection() as connection:
             registry = await in_force.refresh(connection)
-        caller = access.read_assertion(authorization, registry, api_url, utc_now())
-        await access.spend(database, caller)
-        if not may_read(registry, caller.participant, topic):
-            refuse(HTTPStatus.FORBIDDEN, "stream-not-granted", "The registry does not grant the caller this stream.")
         if partition >= (registry.partitions(topic) or 0):
             refuse(HTTPStatus.NOT_FOUND, "stream-unknown", "The topic has no such partition.")
         async with database.connection() as connection:

@@ -77,7 +77,7 @@ class People:
     async def read_form(self, request: Request, *, session: bool) -> Mapping[str, str]:
         """Return a form that our own page sent; with `session`, one of the same session. Raises Problem."""
         check_origin(request)
-        form = await _read_fields(request)
+        form = await read_fields(request)
         if session and not hmac.compare_digest(form.get("form_token", ""), self.form_token(request) or "-"):
             refuse(HTTPStatus.FORBIDDEN, "form-foreign", "This form was not sent by a page of this session.")
         return form
@@ -95,7 +95,8 @@ def check_origin(request: Request) -> None:
         refuse(HTTPStatus.FORBIDDEN, "form-foreign", "This form was sent by another site.")
 
 
-async def _read_fields(request: Request) -> dict[str, str]:
+async def read_fields(request: Request) -> dict[str, str]:
+    """Return the fields of a form. Raises Problem (400, 413, 415)."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != FORM_TYPE:
         refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "form-expected", f"Send a form ({FORM_TYPE}).")
     body = bytearray()

@@ -1,28 +1,16 @@
 """Liveness, readiness and figures: the routes that every process of the hub serves."""
 
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from hub import metrics
 from hub.health import Health
 from hub.web import problems
-
-SECURITY_HEADERS = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"interest-cohort=()"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"strict-transport-security", b"max-age=31536000"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-)
+from hub.web.frame import Frame
+from hub.web.limits import Limiter
 
 _SENTENCES = {"type": "object", "additionalProperties": {"type": "string"}}
 READINESS = {
@@ -34,36 +22,6 @@ READINESS = {
         }
     }
 }
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-class Frame:
-    """Puts the security headers on every answer and counts it under its route, never under the path that was asked."""
-
-    def __init__(self, app: Asgi) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI)."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_framed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name for name, _ in message["headers"]}
-                added = [(name, value) for name, value in SECURITY_HEADERS if name not in present]
-                message["headers"] = [*message["headers"], *added]
-                route = getattr(scope.get("route"), "path", "unknown")
-                metrics.API_REQUESTS.labels(route, str(message["status"])).inc()
-            await send(message)
-
-        await self._app(scope, receive, send_framed)
 
 
 def create_router(health: Health) -> APIRouter:
@@ -92,8 +50,11 @@ def create_router(health: Health) -> APIRouter:
     return router
 
 
-def create_app(health: Health, *routers: APIRouter) -> FastAPI:
-    """Return an application with the probes, the given routers, problem documents and security headers."""
+def create_app(health: Health, *routers: APIRouter, limiter: Limiter | None = None) -> FastAPI:
+    """Return an application with the probes, the given routers, problem documents and framed answers.
+
+    `limiter` counts requests by address.
+    """
     app = FastAPI(
         title="TKA exchange hub",
         docs_url=None,
@@ -106,5 +67,5 @@ def create_app(health: Health, *routers: APIRouter) -> FastAPI:
     for router in routers:
         app.include_router(router)
     problems.install(app)
-    app.add_middleware(Frame)
+    app.add_middleware(Frame, limiter=limiter)
     return app

@@ -18,12 +18,13 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "5"
 _DOCUMENT = {
     "type": "object",
-    "required": ["type", "title", "status", "detail"],
+    "required": ["type", "title", "status", "detail", "instance"],
     "properties": {
         "type": {"type": "string", "format": "uri"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
+        "instance": {"type": "string", "format": "uri"},
     },
 }
 _ANSWER = {"description": "A problem document (RFC 9457).", "content": {MEDIA_TYPE: {"schema": _DOCUMENT}}}
@@ -49,35 +50,36 @@ def unauthenticated(slug: str, detail: str) -> Problem:
     return Problem(HTTPStatus.UNAUTHORIZED, slug, detail, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
-def render(problem: Problem) -> JSONResponse:
-    """Return the problem document."""
+def render(request: Request, problem: Problem) -> JSONResponse:
+    """Return the problem document; its `instance` is the request's id (RFC 9457 section 3.1.5)."""
     body = {
         "type": f"{PROBLEMS}/{problem.slug}",
         "title": problem.status.phrase,
         "status": int(problem.status),
         "detail": problem.detail,
+        "instance": f"urn:uuid:{request.state.request_id}",
     }
     return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
 
 
-async def _answer(request: Request, problem: Problem) -> Response:
+async def answer(request: Request, problem: Problem) -> Response:
     """Answer a person with a page, where the application has pages, and a program with the problem document."""
     as_page = getattr(request.app.state, "render_problem", None)
     page: Response | None = None if as_page is None else await as_page(request, problem)
-    return render(problem) if page is None else page
+    return render(request, problem) if page is None else page
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, Problem):
         raise error
-    return await _answer(request, error)
+    return await answer(request, error)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     status = HTTPStatus(error.status_code)
-    return await _answer(
+    return await answer(
         request, Problem(status, status.phrase.lower().replace(" ", "-"), status.description + ".", error.headers)
     )
 
@@ -87,12 +89,12 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
         raise error
     places = sorted({str(fault["loc"][-1]) for fault in error.errors() if fault["loc"]})
     detail = f"These parameters are missing, of the wrong kind or out of range: {', '.join(places)}."
-    return await _answer(request, Problem(HTTPStatus.BAD_REQUEST, "request-invalid", detail))
+    return await answer(request, Problem(HTTPStatus.BAD_REQUEST, "request-invalid", detail))
 
 
 async def _on_registry_absent(request: Request, error: Exception) -> Response:
     detail = "The exchange has no registry yet."
-    return await _answer(
+    return await answer(
         request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, "registry-absent", detail, {"Retry-After": RETRY_AFTER_S})
     )
 
@@ -100,15 +102,16 @@ async def _on_registry_absent(request: Request, error: Exception) -> Response:
 async def _on_database_error(request: Request, error: Exception) -> Response:
     log.warning("api.database_unreachable", reason=type(error).__name__)
     detail = "The exchange cannot reach its database just now."
-    return await _answer(
+    return await answer(
         request, Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", detail, {"Retry-After": RETRY_AFTER_S})
     )
 
 
-async def _on_defect(request: Request, error: Exception) -> Response:
+async def answer_defect(request: Request, error: Exception) -> Response:
+    """Answer a request that met a defect of ours."""
     # The exception's text may quote a message, so that only its kind is logged.
     log.error("api.defect", kind=type(error).__name__)
-    return await _answer(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "The exchange failed to answer."))
+    return await answer(request, Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "The exchange failed to answer."))
 
 
 def describe(*media_types: str) -> dict[int | str, dict[str, Any]]:
@@ -124,7 +127,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RegistryAbsent, _on_registry_absent)
     for kind in (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         app.add_exception_handler(kind, _on_database_error)
-    app.add_exception_handler(Exception, _on_defect)
 
 
 def refuse(status: HTTPStatus, slug: str, detail: str) -> NoReturn:

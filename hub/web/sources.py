@@ -7,16 +7,16 @@ what was accepted is not said again under other numbers. Identities and digests 
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query
 
 from contracts.registry import Participant
 from contracts.wire import base64url
-from hub.clock import utc_now
 from hub.store import sources
 from hub.store.database import Database
 from hub.trust import RegistryInForce
-from hub.web import access
-from hub.web.problems import refuse, unauthenticated
+from hub.web.access import Caller, Guard
+from hub.web.problems import refuse
+from hub.web.scopes import Scope
 
 MESSAGES_MAX = 1_000
 MESSAGES_DEFAULT = 500
@@ -24,33 +24,30 @@ SEQUENCE_MAX = 2**63 - 1
 SOURCE_LENGTH_MAX = 256
 
 Source = Annotated[str, Path(max_length=SOURCE_LENGTH_MAX)]
-Authorization = Annotated[str | None, Header()]
 
 
-def create_router(database: Database, in_force: RegistryInForce, api_url: str) -> APIRouter:
-    """Return the sources' routes. `api_url` is the audience that assertions must name.
+def create_router(database: Database, in_force: RegistryInForce, guard: Guard) -> APIRouter:
+    """Return the sources' routes.
 
     A source is a URI: its slashes are escaped in the path.
     """
     router = APIRouter(prefix="/api/v1/sources")
 
-    async def find_owner(source: str, authorization: str | None) -> Participant:
+    require = guard.require(Scope.SOURCES)
+
+    async def find_owner(source: str, caller: Caller) -> Participant:
         """Return the caller, who must own the source. Raises Problem."""
-        if authorization is None:
-            raise unauthenticated("assertion-missing", "Send a client assertion (RFC 7523) as a bearer token.")
         async with database.connection() as connection:
             registry = await in_force.refresh(connection)
-        caller = access.read_assertion(authorization, registry, api_url, utc_now())
-        await access.spend(database, caller)
         owner = registry.owner_of(source)
-        if owner is None or owner.id != caller.participant.id:
+        if owner is None or caller.participant is None or owner.id != caller.participant.id:
             refuse(HTTPStatus.FORBIDDEN, "source-not-owned", "The registry does not give the caller this source.")
         return owner
 
     @router.get("/{source:path}/progress")
-    async def read_progress(source: Source, authorization: Authorization = None) -> dict[str, Any]:
+    async def read_progress(source: Source, caller: Annotated[Caller, require]) -> dict[str, Any]:
         """Give the highest accepted sequence, how far the participant's topic was read, and how many messages wait."""
-        owner = await find_owner(source, authorization)
+        owner = await find_owner(source, caller)
         topic = f"from.{owner.id}"
         async with database.connection() as connection:
             found = await sources.read_progress(connection, source, topic)
@@ -66,12 +63,12 @@ def create_router(database: Database, in_force: RegistryInForce, api_url: str) -
     @router.get("/{source:path}/accepted")
     async def read_accepted(
         source: Source,
-        authorization: Authorization = None,
+        caller: Annotated[Caller, require],
         after: Annotated[int, Query(ge=0, le=SEQUENCE_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=MESSAGES_MAX)] = MESSAGES_DEFAULT,
     ) -> dict[str, Any]:
         """Give the accepted messages with a sequence above `after`, in sequence: id, digest, place in the log."""
-        await find_owner(source, authorization)
+        await find_owner(source, caller)
         async with database.connection() as connection:
             found = await sources.read_accepted(connection, source, after, limit)
         messages = [

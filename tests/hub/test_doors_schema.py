@@ -10,7 +10,8 @@ import pytest
 from hub.health import Health
 from hub.store import outbox
 from hub.trust import RegistryInForce
-from hub.web import facts, log, machines, probes, register
+from hub.web import facts, log, machines, probes, register, tokens
+from hub.web.access import Guard
 from hub.web.counter import Counter
 from tests.connectors.exploration import EXAMPLES, explore
 from tests.connectors.serving import served
@@ -46,7 +47,7 @@ async def bench(database: str, tmp_path: Path) -> AsyncIterator[Bench]:
 def with_known(document: dict[str, Any]) -> dict[str, Any]:
     """Let the generator also choose what this exchange holds."""
     for path in document["paths"].values():
-        for parameter in path["get"].get("parameters", []):
+        for parameter in path.get("get", {}).get("parameters", []):
             if parameter["in"] == "path":
                 parameter["schema"] = {"anyOf": [{"enum": KNOWN[parameter["name"]]}, parameter["schema"]]}
     return document
@@ -56,17 +57,19 @@ def with_known(document: dict[str, Any]) -> dict[str, Any]:
 async def test_the_hubs_api(bench: Bench, authentic: bool) -> None:
     health, in_force = Health(), RegistryInForce(bench.world.root.public)
     counter = Counter(bench.database)
+    guard = Guard(bench.database, in_force, API_URL, None)
     routers = [
-        machines.create_router(bench.database, in_force, API_URL),
+        machines.create_router(bench.database, in_force, guard),
+        tokens.create_router(bench.database, in_force, guard),
         log.create_router(bench.database, in_force),
-        facts.create_router(bench.database, in_force, API_URL, counter),
-        register.create_router(bench.database, in_force, API_URL),
+        facts.create_router(bench.database, guard, counter),
+        register.create_router(bench.database, guard),
     ]
     app = probes.create_app(health, *routers)
     async with served(app) as address, httpx.AsyncClient(base_url=address) as http:
         door = Door(bench.dsn, bench.database, bench.world, bench.registry, health, http)
         document = with_known((await http.get("/api/v1/openapi.json")).json())
-        assert len(document["paths"]) == len({"healthz", "readyz", "metrics", "registry", "streams"}) + 4 + 3 + 2
+        assert len(document["paths"]) == len({"healthz", "readyz", "metrics", "registry", "streams"}) + 4 + 3 + 2 + 1
 
         def make_headers() -> dict[str, str]:
             return {"Authorization": f"Bearer {door.assertion(bench.world.bank_api)}"} if authentic else {}

@@ -20,7 +20,7 @@ from hub.store.privileges import Role, name_group, read_matrix
 TABLE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 COLUMN_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 # Who asked and who is there: the only things that the API keeps.
-KEPT_BY_THE_API = {"assertions", "sessions", "attempts", "lookups"}
+KEPT_BY_THE_API = {"assertions", "sessions", "attempts", "lookups", "answers", "access_tokens"}
 EVIDENCE = (
     "leaves",
     "tiles",

@@ -24,6 +24,7 @@ from hub.store import register as store
 from hub.trust import RegistryInForce
 from hub.web import probes
 from hub.web import register as door
+from hub.web.access import Guard
 from tests.hub.brokers import create_topics
 from tests.hub.exchange import APPLICATION, Exchange
 from tests.hub.test_overseer import DAY, MONDAY, OTHER, oversee, tell
@@ -231,7 +232,8 @@ async def client(exchange: Exchange) -> AsyncIterator[httpx.AsyncClient]:
         place = MOVED if number == "3" else {}
         await approve(exchange, f"B.3/00020{number}/PK.04.00/III/2026", worker=f"worker-000{number}", **place, **dates)
     await share(exchange, today)
-    router = door.create_router(exchange.database, RegistryInForce(exchange.root.public), URL)
+    guard = Guard(exchange.database, RegistryInForce(exchange.root.public), URL, None)
+    router = door.create_router(exchange.database, guard)
     transport = httpx.ASGITransport(probes.create_app(Health(), router), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=URL) as opened:
         yield opened

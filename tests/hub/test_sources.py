@@ -15,6 +15,7 @@ from contracts.wire.key import PrivateKey
 from hub.health import Health
 from hub.trust import RegistryInForce
 from hub.web import machines, probes
+from hub.web.access import Guard
 from tests.hub.exchange import CODE, Exchange
 
 API_URL = "https://hub.example"
@@ -45,7 +46,10 @@ async def door(database: str) -> AsyncIterator[Door]:
     bri = next(one for one in exchange.participants() if one["id"] == "bri")
     api = {"jwk": key.public.jwk, "use": "api", "nbf": "2020-01-01T00:00:00Z", "exp": "2099-01-01T00:00:00Z"}
     await exchange.register({"participants": [bri | {"keys": [*bri["keys"], api]}]})
-    router = machines.create_router(exchange.database, RegistryInForce(exchange.root.public), API_URL)
+    in_force = RegistryInForce(exchange.root.public)
+    router = machines.create_router(
+        exchange.database, in_force, Guard(exchange.database, in_force, API_URL, None)
+    )  # fmt: skip
     transport = httpx.ASGITransport(probes.create_app(Health(), router), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=API_URL) as client:
         yield Door(exchange, client, key)

@@ -19,7 +19,8 @@ from hub.release import Signer
 from hub.store import assertions, outbox, schema
 from hub.store.database import Database
 from hub.trust import RegistryInForce
-from hub.web import machines, probes
+from hub.web import machines, probes, tokens
+from hub.web.access import Guard
 from tests.hub.world import World, fill_outbox
 
 pytestmark = pytest.mark.anyio
@@ -65,8 +66,10 @@ async def door(database: str) -> AsyncIterator[Door]:
     await schema.migrate(database)
     opened, world, health = await Database.open(database), World(), Health()
     registry = await world.put_in_force(opened)
-    router = machines.create_router(opened, RegistryInForce(world.root.public), API_URL)
-    transport = httpx.ASGITransport(probes.create_app(health, router), raise_app_exceptions=False)
+    in_force = RegistryInForce(world.root.public)
+    guard = Guard(opened, in_force, API_URL, None)
+    routers = [machines.create_router(opened, in_force, guard), tokens.create_router(opened, in_force, guard)]
+    transport = httpx.ASGITransport(probes.create_app(health, *routers), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url=API_URL) as client:
         yield Door(database, opened, world, registry, health, client)
     await opened.close()

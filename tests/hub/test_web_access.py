@@ -43,7 +43,7 @@ def write_assertion(key: PrivateKey, participant: str = "bri", **others: Any) ->
 def refuse(assertion: str, registry: Registry | None = None) -> str:
     """Return the reason for which an assertion is refused."""
     with pytest.raises(Problem) as refused:
-        read_assertion(f"Bearer {assertion}", registry or registry_of(), API_URL, WORLD.now)
+        read_assertion(assertion, registry or registry_of(), API_URL, WORLD.now)
     assert refused.value.status == 401
     return refused.value.slug
 
@@ -56,14 +56,14 @@ def test_an_assertion_of_a_stock_library_is_accepted(name: str) -> None:
     claims = {"iss": participant, "sub": participant, "aud": API_URL, "iat": NOW, "exp": NOW + 30, "jti": "j-1"}
     header = {"alg": key.alg, "kid": key.kid, "typ": "JWT"}
     assertion = jwt.encode(header, claims, kind.import_key(key.to_pem()), algorithms=[key.alg])
-    caller = read_assertion(f"Bearer {assertion}", registry_of(), API_URL, WORLD.now)
+    caller = read_assertion(assertion, registry_of(), API_URL, WORLD.now)
     assert (caller.participant.id, caller.jti) == (participant, "j-1")
     assert caller.expires_at == datetime.fromtimestamp(NOW + 30, UTC)
 
 
 def test_an_audience_in_a_list_of_one_and_a_passed_nbf_are_accepted() -> None:
     assertion = write_assertion(WORLD.bank_api, aud=[API_URL], nbf=NOW - 10)
-    assert read_assertion(f"bearer {assertion}", registry_of(), API_URL, WORLD.now).participant.id == "bri"
+    assert read_assertion(assertion, registry_of(), API_URL, WORLD.now).participant.id == "bri"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from hub.store import accounts, statistics
 from hub.store.database import Database
 from hub.store.statistics import Month
 from hub.trust import RegistryInForce
-from hub.web import facts, log, machines, probes
+from hub.web import facts, log, machines, probes, tokens
+from hub.web.access import Guard
 from hub.web.counter import Counter
 from hub.web.pages import door
 from tests.hub.exchange import PERSON, Exchange
@@ -203,13 +204,15 @@ def create_app(exchange: Exchange, database: Database, url: str) -> tuple[FastAP
     in_force = RegistryInForce(exchange.root.public)
     pages = door.create_pages(database, url)
     counter = Counter(database)
+    guard = Guard(database, in_force, url, None)
     register = Register(database, OVERSIGHT_KEY.public_key())
     routers = door.create_routers(database, in_force, register, counter, pages)
     app = probes.create_app(
         Health(),
-        machines.create_router(database, in_force, url),
+        machines.create_router(database, in_force, guard),
+        tokens.create_router(database, in_force, guard),
         log.create_router(database, in_force),
-        facts.create_router(database, in_force, url, counter),
+        facts.create_router(database, guard, counter),
         *routers,
     )
     door.install(app, pages)

@@ -68,15 +68,15 @@ async def test_service_times_name_rule_set_and_source(hall: Hall) -> None:
 async def test_a_bank_reads_its_own_refusals_page_by_page(hall: Hall, keys: dict[str, PrivateKey]) -> None:
     async with hall.open_browser() as program:
         found: list[dict[str, Any]] = []
-        after, pages = 0, 0
+        cursor, pages = None, 0
         while pages < 10:
-            query = {"after": after, "limit": 2}
+            query = {"limit": "2"} | ({} if cursor is None else {"after": cursor})
             answer = await program.get(REFUSALS, params=query, headers=assert_as(keys["bri"], "bri"))
             page = answer.json()
             found, pages = found + page["refusals"], pages + 1
             if page["next"] is None:
                 break
-            after = page["next"]
+            cursor = page["next"]
         assert (len(found), pages) == (5, 3)
         assert {one["code"] for one in found} == {"data_invalid"}
         assert all(one["remedy_en"] and one["remedy_id"] for one in found)

@@ -20,9 +20,10 @@ from hub.store import register as store
 from hub.store.database import Database
 from hub.store.register import InForce, View
 from hub.trust import RegistryInForce
+from hub.web.cursors import Cursors
 from hub.web.pages.frame import Pages
 from hub.web.problems import refuse
-from hub.web.register import list_disagreements, read_cursor, write_cursor
+from hub.web.register import REGISTER, list_disagreements
 
 ROWS_MAX = 50
 DIFFERING_MAX = 50
@@ -47,10 +48,12 @@ class Reader:
     def __init__(self, database: Database, in_force: RegistryInForce) -> None:
         self._database = database
         self._in_force = in_force
+        self._cursors = Cursors(database)
 
-    async def read(self, person: Person, within: int | None, after: str) -> Shown:
-        """Return a page of it. Raises Problem (403) for the office of a participant that is granted none."""
-        day = jakarta_day(utc_now())
+    async def read(self, person: Person, within: int | None, cursor: str) -> Shown:
+        """Return a page of it. Raises Problem (400, or 403 for the office of a participant that is granted none)."""
+        day, reader = jakarta_day(utc_now()), f"person {person.name}"
+        after = await self._cursors.read(REGISTER, reader, cursor)
         async with self._database.connection() as connection:
             if person.role is Role.LABOUR_OFFICE:
                 party = (await self._in_force.refresh(connection)).participant(person.participant or "")
@@ -67,7 +70,8 @@ class Reader:
             differing = []
             if border:
                 differing = await store.list_differing(connection, view, day, after="", limit=DIFFERING_MAX)
-        following = write_cursor(entries[ROWS_MAX - 1].application) if len(entries) > ROWS_MAX else None
+        place = entries[ROWS_MAX - 1].application if len(entries) > ROWS_MAX else None
+        following = await self._cursors.write(REGISTER, reader, place)
         found = list_disagreements(differing, day)
         return Shown(day, view, border, counted, entries[:ROWS_MAX], following, found)
 
@@ -82,7 +86,7 @@ def create_router(database: Database, in_force: RegistryInForce, lookups: Regist
         person = await pages.people.require(request, *ROLES)
         asked = request.query_params.get("expiring", "")
         within = int(asked) if asked in map(str, EXPIRING_DAYS) else None
-        shown = await reader.read(person, within, read_cursor(request.query_params.get("after", "")))
+        shown = await reader.read(person, within, request.query_params.get("after", ""))
         scope = person.participant or person.unit or "all"
         await lookups.note(person, "register", scope, "Opened the register.", utc_now())
         return pages.render(
