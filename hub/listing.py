@@ -62,7 +62,9 @@ def list_file(dossier: Dossier, rulebook: Rulebook, now: datetime) -> Listing | 
 
 def _standing(dossier: Dossier) -> dict[str, Any] | None:
     told = dossier.of(ISSUED, WITHDRAWN)
-    return dict(max(told, key=lambda fact: fact.data["revision"]).data) if told else None
+    # A withdrawal names the revision that it takes back.
+    newest = max(told, key=lambda fact: (fact.data["revision"], fact.type == WITHDRAWN), default=None)
+    return None if newest is None else dict(newest.data)
 
 
 def _task_of(progress: Progress, state: State, decision: Decision) -> str | None:

@@ -16,19 +16,12 @@ from hub.store import registry
 from hub.store.cases import read_facts
 from hub.store.database import Connection
 
-# So many messages back one looks for the applications that were moved last.
-NEWEST_MESSAGES_MAX = 2_000
 READ_CASES = "SELECT id, facts, standing FROM cases WHERE id = ANY($1::text[])"
 READ_SAID = """
     SELECT subject, type, time, CASE WHEN type = $2 THEN value END AS value FROM inbox
     WHERE subject = ANY($1::text[]) ORDER BY log_index"""
 READ_VERIFIER = """
     SELECT value FROM inbox WHERE subject = $1 AND type = $2 ORDER BY log_index DESC LIMIT 1"""
-READ_NEWEST = """
-    SELECT subject FROM (
-        SELECT subject, type, log_index FROM inbox ORDER BY log_index DESC LIMIT $1) AS newest
-    WHERE type LIKE 'id.tka.ministry.%' AND subject IS NOT NULL
-    GROUP BY subject ORDER BY max(log_index) DESC LIMIT $2"""
 
 
 class Rulebooks:
@@ -91,8 +84,3 @@ async def read_verifier(connection: Connection, application: str) -> StatusVerif
     """Return by what an applicant is known, or None where there is nothing (any more)."""
     value = await connection.fetchval(READ_VERIFIER, application, SUBMITTED)
     return None if value is None else StatusVerifier.model_validate(from_json(value)["data"]["status_verifier"])
-
-
-async def read_newest(connection: Connection, limit: int) -> list[str]:
-    """Return the applications of which the ministry spoke last, the newest first."""
-    return [row["subject"] for row in await connection.fetch(READ_NEWEST, NEWEST_MESSAGES_MAX, limit)]

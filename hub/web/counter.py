@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from contracts.events.ministry import StatusVerifier
+from contracts.rules.clock import jakarta_day
 from contracts.rules.rulebook import RuleSet
 from hub import accounts
 from hub.accounts import Attempt
 from hub.clock import utc_now
 from hub.progress import Progress
-from hub.store import progress
+from hub.store import files, progress
 from hub.store.database import Database
+from hub.store.files import ListedFile
 from hub.store.progress import Rulebooks
 
 BOARD_ROWS = 14
+INDEX_MAX = 2**63 - 1
 # However many monitors and visitors look, the database is asked once in this time.
 BOARD_KEPT = timedelta(seconds=5)
 # By this, of no application, a secret is checked where there is nothing to check it by.
@@ -22,9 +25,10 @@ NOBODY = StatusVerifier(salt="0" * 22, sha256="0" * 64)
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The applications that were moved last, and when that was read."""
+    """The applications that were moved last, where those before them begin (None: there are none), when it was read."""
 
-    rows: tuple[Progress, ...]
+    rows: tuple[ListedFile, ...]
+    following: int | None
     read_at: datetime
 
 
@@ -43,16 +47,20 @@ class Counter:
             found = await progress.read_progress(connection, rulebook, [application], utc_now())
         return found.get(application)
 
-    async def read_board(self) -> Board:
-        """Return the applications that were moved last."""
+    async def read_board(self, before: int | None = None) -> Board:
+        """Return the applications that were moved last, or last before a place in the log: of all that there are."""
         now = utc_now()
+        if before is not None:
+            return await self._read_board(before, now)
         if self._board is None or now - self._board.read_at > BOARD_KEPT:
-            async with self._database.connection() as connection:
-                rulebook = await self._rulebooks.read(connection)
-                newest = await progress.read_newest(connection, BOARD_ROWS)
-                found = await progress.read_progress(connection, rulebook, newest, now)
-            self._board = Board(tuple(found[number] for number in newest if number in found), now)
+            self._board = await self._read_board(INDEX_MAX, now)
         return self._board
+
+    async def _read_board(self, before: int, now: datetime) -> Board:
+        async with self._database.connection() as connection:
+            rows = await files.read_moved(connection, jakarta_day(now), before, BOARD_ROWS + 1)
+        following = rows[BOARD_ROWS - 1].last_index if len(rows) > BOARD_ROWS else None
+        return Board(tuple(rows[:BOARD_ROWS]), following, now)
 
     async def read_rule_set(self) -> RuleSet | None:
         """Return the rule set for an application of today."""

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from contracts.errors import EXPLANATIONS, Code
 from contracts.rules.rulebook import RuleSet
 from contracts.wire.instant import write_instant
-from hub.progress import Progress
 from hub.store import quarantine
 from hub.store.database import Database
+from hub.store.files import ListedFile
 from hub.web.access import Caller, Guard
-from hub.web.counter import Counter
+from hub.web.counter import INDEX_MAX, Counter
 from hub.web.cursors import CURSOR_CHARACTERS_MAX, Cursors
 from hub.web.frame import is_known, tag_of
 from hub.web.problems import refuse
@@ -45,10 +45,11 @@ class BoardEntry(BaseModel):
 
 
 class BoardAnswer(BaseModel):
-    """The applications that were moved last."""
+    """The applications that were moved last; `next` is the cursor of those before them, or null behind the last."""
 
     read_at: str
     applications: list[BoardEntry]
+    next: int | None
 
 
 class ServiceTimeEntry(BaseModel):
@@ -93,7 +94,7 @@ class RefusalsAnswer(BaseModel):
     next: str | None
 
 
-def _describe(file: Progress) -> BoardEntry:
+def _describe(file: ListedFile) -> BoardEntry:
     clock = file.clock
     due_on = None if clock is None or clock.due_on is None else clock.due_on.isoformat()
     return BoardEntry(
@@ -145,12 +146,16 @@ def create_router(database: Database, guard: Guard, counter: Counter) -> APIRout
     unchanged: dict[int | str, dict[str, Any]] = {304: {"description": "The caller has this answer."}}
 
     @router.get("/board", response_model=BoardAnswer, responses=unchanged)
-    async def read_board(if_none_match: Asked = "") -> Response:
-        """Give the applications that were moved last: number, stage, whose turn, service time."""
-        board = await counter.read_board()
+    async def read_board(
+        if_none_match: Asked = "", before: Annotated[int | None, Query(ge=0, le=INDEX_MAX)] = None
+    ) -> Response:
+        """Give the applications that were moved last (before a cursor): number, stage, whose turn, service time."""
+        board = await counter.read_board(before)
         answer = BoardAnswer(
-            read_at=write_instant(board.read_at), applications=[_describe(file) for file in board.rows]
-        )  # fmt: skip
+            read_at=write_instant(board.read_at),
+            applications=[_describe(file) for file in board.rows],
+            next=board.following,
+        )
         return answer_unless_known(answer, if_none_match, BOARD_CACHE, but=frozenset({"read_at"}))
 
     @router.get("/service-times", response_model=ServiceTimesAnswer, responses=unchanged)

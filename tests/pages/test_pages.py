@@ -25,6 +25,7 @@ MATRIX: dict[str, frozenset[Role | None]] = {
     "/status/file": frozenset({Role.APPLICANT}),
     "/bank": frozenset({Role.BANK}),
     "/recommendation": frozenset({Role.IMMIGRATION, Role.OVERSIGHT}),
+    "/work": frozenset({Role.OFFICER}),
     "/register": frozenset({Role.IMMIGRATION, Role.LABOUR_OFFICE, Role.OFFICER}),
     "/minister": frozenset({Role.MINISTER}),
     "/operations": frozenset({Role.OPERATOR}),

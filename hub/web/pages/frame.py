@@ -37,7 +37,10 @@ ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = {
     Role.LABOUR_OFFICE: (("/register", "nav.register"),),
     Role.OVERSIGHT: (("/oversight", "nav.oversight"), ("/recommendation", "nav.recommendation")),
     Role.OPERATOR: (("/operations", "nav.operations"),),
-    Role.OFFICER: (("/register", "nav.register"),),
+    Role.OFFICER: (
+        ("/work", "nav.work"),
+        ("/register", "nav.register"),
+    ),
     Role.MINISTER: (("/minister", "nav.minister"),),
 }
 PUBLIC = (

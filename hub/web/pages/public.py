@@ -16,6 +16,8 @@ BOARD_REFRESH_S = 20
 FILE_REFRESH_S = 60
 APPLICATION_CHARACTERS_MAX = 64
 SECRET_CHARACTERS_MAX = 128
+BOARD_ROUND_PAGES = 8
+DIGITS_MAX = 18
 
 
 def create_router(counter: Counter, pages: Pages) -> APIRouter:
@@ -63,12 +65,29 @@ def create_router(counter: Counter, pages: Pages) -> APIRouter:
     @router.get("/board")
     async def show_board(request: Request) -> Response:
         held = request.query_params.get("hold") == "1"
-        headers = {} if held else {"Refresh": str(BOARD_REFRESH_S)}
-        board = await counter.read_board()
-        return pages.render(request, "board.html", await people.find(request), headers=headers, board=board, held=held)
+        before, page = _read_place(request)
+        board = await counter.read_board(before)
+        following = None if board.following is None else f"/board?before={board.following}&page={page + 1}"
+        turn = following if following is not None and page < BOARD_ROUND_PAGES else "/board"
+        # A monitor goes round: page after page of what was moved lately, and then from the newest on again.
+        alone = before is None and following is None
+        headers = {} if held else {"Refresh": f"{BOARD_REFRESH_S}" if alone else f"{BOARD_REFRESH_S}; url={turn}"}
+        person = await people.find(request)
+        return pages.render(
+            request, "board.html", person, headers=headers, board=board, held=held, page=page, following=following,
+            before=before,
+        )  # fmt: skip
 
     @router.get(pages.style_path)
     async def give_style() -> Response:
         return Response(pages.style, media_type="text/css", headers={"Cache-Control": STYLE_CACHE})
 
     return router
+
+
+def _read_place(request: Request) -> tuple[int | None, int]:
+    """Return before which place in the log a board begins, and which page of a round that is. Raises Problem (400)."""
+    before, page = (request.query_params.get(name, "") for name in ("before", "page"))
+    if not all(one == "" or (len(one) <= DIGITS_MAX and one.isascii() and one.isdecimal()) for one in (before, page)):
+        refuse(HTTPStatus.BAD_REQUEST, "place-malformed", "A place on the board is a number.")
+    return (int(before), max(int(page or 1), 1)) if before else (None, 1)
