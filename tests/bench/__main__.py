@@ -35,6 +35,7 @@ from tests.bench.figures import Span, join, write_figures
 from tests.bench.floor import Floor, collect, set_mark
 from tests.bench.installation import BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
+from tests.bench.sizes import show_growth
 from tests.bench.traffic import LIFE, Message, Traffic
 from tests.bench.year import SMALL_FILES, measure_year, show_year
 
@@ -180,6 +181,7 @@ async def show_evidence(stack: Stack, console: Console, size: Size, folder: Path
     )
     write_figures(folder, "log", figures)
     console.print(table_of("The evidence log", rows))
+    show_growth(console, figures["bytes"])
 
 
 def measure_parts(console: Console, size: Size, folder: Path, parts: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from tests.bench.agencies import REPOSITORY, Row, measure_apart
 from tests.bench.figures import Span, Stopwatch, find_percentile, join
 from tests.bench.installation import POLL_S, BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
+from tests.bench.sizes import find_growth, weigh_disk
 from tests.bench.traffic import APPROVED, LIFE, Message, Traffic
 
 SHARE_MAX = 0.05
@@ -108,6 +109,7 @@ async def measure_evidence(
         install(stack, traffics[0], "plain") as plain,
         install(stack, traffics[1], "proved", proofs=True) as proved,
     ):
+        empty = await weigh_disk(proved)
         for installation, traffic in zip((plain, proved), traffics, strict=True):
             for _ in range(len(LIFE) - 1):
                 await installation.send(installation.encode(traffic.next_day()))
@@ -120,6 +122,7 @@ async def measure_evidence(
             messages += traffics[1].next_day()
         messages = messages[: max(traffics[1].messages_a_day, round(load * seconds))]
         latencies = await measure_latencies(proved, messages, load)
+        grown = find_growth(empty, await weigh_disk(proved))
         subject = next(message.subject for message in messages if message.type == APPROVED)
         pack = await measure_pack(proved, subject, 1 if small else PACK_TIMES)
     figures = {
@@ -130,6 +133,7 @@ async def measure_evidence(
         "difference": weighed.difference,
         "latency": describe_latencies(latencies, load),
         "pack": pack,
+        "bytes": grown,
     } | await measure_apart("million", *(["--small"] if small else []))
     return figures, judge(figures)
 

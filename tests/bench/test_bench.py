@@ -68,6 +68,8 @@ def test_it_measures_what_the_evidence_log_costs_and_gives(log: dict[str, Any]) 
     assert log["proved"]["cpu_s"].keys() == log["plain"]["cpu_s"].keys() | {"sequencer", "witness"}
     assert 0 < log["latency"]["p50_ms"] <= log["latency"]["p99_ms"]
     assert log["pack"]["seconds"] > 0
+    assert log["bytes"]["topics"].keys() == {"from", "to", "recommendations"}
+    assert min(log["bytes"]["tables"][table] for table in ("inbox", "leaves", "outbox")) > 0
     assert 0 < log["proof"]["p50_ms"] <= log["proof"]["p99_ms"]
     assert log["monitor"]["per_second"] > 0
 
