@@ -58,7 +58,7 @@ KEPT: Final[Mapping[str, str]] = {
     "accounts": "Who was allowed in stays known. Accounts are disabled, not deleted.",
     "clients": "Which machines were allowed in stays known. Clients are disabled, not deleted.",
     "alembic_version": "One row.",
-    "api_secret": "One row.",
+    **dict.fromkeys(("api_secret", "schema_floor"), "One row."),
 }
 #: What keeps a table small without anybody's doing, by table.
 SMALL: Final[Mapping[str, str]] = {
