@@ -20,6 +20,7 @@ APPEND_AHEAD_MAX = timedelta(seconds=2)
 APPEND_BEHIND_MAX = timedelta(seconds=60)
 LAG_MESSAGES_MAX = 10_000
 UNSIGNED_AGE_MAX = timedelta(seconds=60)
+WAITING_SHARE_MAX = 0.5
 DISK_FREE_SHARE_MIN = 0.05
 DISK_FREE_BYTES_MIN = 1024**3
 STEPS_TOLD_MAX = 5
@@ -138,6 +139,23 @@ def _judge_keys_of(
         return None
     says = f"The last {use} key of {party.id} ends on {last:%Y-%m-%d %H:%M}."
     return Finding("participants' keys", "wrong", "certain", says, f"Ask {party.id} to rotate it (rotate-key).")
+
+
+def judge_suspended(registry: Registry, waiting: Mapping[str, int], waiting_max: int) -> Iterator[Finding]:
+    """Name each suspended key and how many messages of its party wait; past `waiting_max` a topic's are refused."""
+    do = "Two persons revoke it or lift the suspension: docs/how-to/key-compromise.md."
+    for kid in sorted(registry.suspended):
+        found = registry.key(kid)
+        if found is None:
+            continue
+        count = waiting.get(f"from.{found[0].id}", 0)
+        says = f"The {found[1].use} key {kid} of {found[0].id} is suspended; {count} messages of {found[0].id} wait."
+        nearly = count >= WAITING_SHARE_MAX * waiting_max
+        verdict: Verdict = "wrong" if nearly else "notice"
+        told = f"{says} From {waiting_max} on they are refused." if nearly else says
+        yield Finding("suspended keys", verdict, "certain", told, do)
+    if not registry.suspended:
+        yield Finding("suspended keys", "ok", "certain", "No key is suspended.")
 
 
 def judge_database_clock(before: datetime, there: datetime, after: datetime) -> Finding:

@@ -19,6 +19,7 @@ from hub.administration import KafkaForbidden, KafkaUnreachable
 from hub.clock import Clock, utc_now
 from hub.cluster import Cluster, find_cluster
 from hub.deadlines import GROUP as DEADLINES
+from hub.desk import DEFERRED_PER_TOPIC_MAX
 from hub.diagnosis import (
     Disk,
     Finding,
@@ -33,12 +34,13 @@ from hub.diagnosis import (
     judge_keys,
     judge_lag,
     judge_log,
+    judge_suspended,
     judge_transport,
     judge_witness,
 )
 from hub.sequencer import GROUP as SEQUENCER
 from hub.settings import Settings, SettingsInvalid
-from hub.store import condition, election, privileges, tiles
+from hub.store import condition, election, privileges, quarantine, tiles
 from hub.store.database import Connection, Database
 from hub.store.schema import SchemaOutdated
 from hub.transport import INPUT_PREFIX, is_output, make_plan, write_wanted
@@ -110,6 +112,10 @@ async def _look_into(
     if registry is None:
         return
     for finding in judge_keys(registry, clock(), notice):
+        yield finding
+    topics = [topic for topic in registry.topics if topic.startswith(INPUT_PREFIX)]
+    waiting = await quarantine.count_deferred(connection, topics)
+    for finding in judge_suspended(registry, waiting, DEFERRED_PER_TOPIC_MAX):
         yield finding
     async for finding in _look_at_log(connection, registry, clock):
         yield finding

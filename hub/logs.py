@@ -39,10 +39,7 @@ def configure_logs() -> None:
 def _drop_traceback(
     logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    event.pop("exc_info", None)
-    record = event.get("_record")
-    if record is not None and record.exc_info:
-        event["kind"] = getattr(record.exc_info[0], "__name__", "unknown")
-        record.exc_info = None
-        record.exc_text = None
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple) and error[0] is not None:
+        event["kind"] = error[0].__name__
     return event

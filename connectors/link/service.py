@@ -26,6 +26,7 @@ from connectors.link.fault import FatalFault, HubUnreachable, LinkFault, Setting
 from connectors.link.hub_client import HubClient
 from connectors.link.key_ring import KeyRing
 from connectors.link.lineage import Lineage
+from connectors.link.log import configure_log
 from connectors.link.metrics import LinkMetrics
 from connectors.link.publisher import Publisher
 from connectors.link.receipts import ReceiptWatch
@@ -125,18 +126,6 @@ def _begin_traces(settings: ConnectorSettings) -> None:
         tracing.begin(settings.traces_url, settings.traces_share, settings.participant)
     except ExporterMissing:
         raise SettingsFault("TRACES_URL is set, but the wheel's extra `traces` is not installed.") from None
-
-
-def configure_log() -> None:
-    """Write one JSON object a line to standard error."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _first_fault(error: BaseException) -> LinkFault | None:

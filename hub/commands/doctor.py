@@ -24,8 +24,9 @@ def doctor(
     """Look at everything that the exchange stands on, and say what to do. Nothing is changed.
 
     Database and rights there, registry, Kafka (topics, rights and quotas against the registry), certificates, keys,
-    clocks, disks, lag, the evidence log with its witnesses, and whether each duty has its process. What does not
-    answer is told, and the rest is looked at all the same. Exit code 1 if anything is wrong; a notice is not.
+    suspended ones and what waits for them, clocks, disks, lag, the evidence log with its witnesses, and whether each
+    duty has its process. What does not answer is told, and the rest is looked at all the same. Exit code 1 if anything
+    is wrong; a notice is not.
     """
     settings = read_settings()
     with working("Looking"):

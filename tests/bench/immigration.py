@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from connectors.immigration.routes import Access, create_router
 from connectors.immigration.standing_file import News
-from connectors.link.service import configure_log
+from connectors.link.log import configure_log
 from tests.bench.figures import find_percentile
 from tests.connectors.immigration_bench import Bench, opened
 from tests.connectors.serving import served

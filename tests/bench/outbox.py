@@ -19,7 +19,7 @@ from typing import Any
 import asyncpg
 
 from connectors.link.fact import Author
-from connectors.link.service import configure_log
+from connectors.link.log import configure_log
 from connectors.link.spool import Spool
 from connectors.ministry.exchange import OutboxReader
 from connectors.ministry.register import open_register

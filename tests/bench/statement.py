@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from connectors.bank.statements import StatementFolder, count_statements
 from connectors.link.fact import Author
-from connectors.link.service import configure_log
+from connectors.link.log import configure_log
 from connectors.link.spool import Spool
 from tests.connectors.statement_files import amount, detail, entry, notification, refs
 

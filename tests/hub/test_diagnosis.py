@@ -1,5 +1,6 @@
 """What the doctor says to what it sees, by values."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from hub.diagnosis import (
     judge_keys,
     judge_lag,
     judge_log,
+    judge_suspended,
     judge_transport,
     judge_witness,
 )
@@ -126,6 +128,27 @@ def key_until(days: int, **others: Any) -> dict[str, Any]:
 )
 def test_a_key_that_ends_without_another_after_it_is_told(keys: list[dict[str, Any]], verdict: str) -> None:
     assert [finding.verdict for finding in judge_keys(registry_with(*keys), NOW, 30 * DAY)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "verdict", "said"),
+    [
+        ({}, "notice", "0 messages of bri wait."),
+        ({"from.bri": 4_999, "from.kpk": 9_999}, "notice", "4999 messages"),
+        ({"from.bri": 5_000}, "wrong", "From 10000 on they are refused."),
+    ],
+)
+def test_a_suspended_key_is_named_with_what_waits_for_it(waiting: dict[str, int], verdict: str, said: str) -> None:
+    registry = registry_with(key_until(31))
+    [key] = registry.participants["bri"].keys
+    [finding] = judge_suspended(replace(registry, suspended=frozenset({key.kid})), waiting, 10_000)
+    assert (finding.verdict, said in finding.says, f"message key {key.kid} of bri" in finding.says) == (
+        verdict,
+        True,
+        True,
+    )
+    assert finding.do
+    assert [one.verdict for one in judge_suspended(registry, waiting, 10_000)] == ["ok"]
 
 
 def test_only_what_is_wrong_makes_it_unwell() -> None:

@@ -75,6 +75,7 @@ async def test_each_check_looks_and_only_the_missing_processes_are_told(settings
         "clocks": {"ok", "unknown"},
         "lag": {"ok"},
         "participants' keys": {"ok"},
+        "suspended keys": {"ok"},
         "evidence log": {"unknown"},
         "processes": {"wrong"},
         "certificates": {"ok"},
