@@ -2,7 +2,7 @@
 
 python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
 python -m tests.bench --messages 100000     shorter, with the last section smaller
-python -m tests.bench --part log            one part alone: exchange, log, agencies, year
+python -m tests.bench --part log            one part alone: exchange, log, agencies, watch, year
 python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
 """
 
@@ -37,6 +37,7 @@ from tests.bench.installation import BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
 from tests.bench.sizes import show_growth
 from tests.bench.traffic import LIFE, Message, Traffic
+from tests.bench.watch import measure_watch
 from tests.bench.year import SMALL_FILES, measure_year, show_year
 
 MESSAGES_DEFAULT = 1_000_000
@@ -47,7 +48,7 @@ SMALL_SECONDS = 1.0
 RATED_MESSAGES_MAX = 100_000
 DAYS_RATED = 5
 LOAD_SHARE = 0.5
-PARTS = ("exchange", "log", "agencies", "year")
+PARTS = ("exchange", "log", "agencies", "watch", "year")
 FOLDER_DEFAULT = Path("build/bench")
 
 
@@ -193,6 +194,11 @@ def measure_parts(console: Console, size: Size, folder: Path, parts: Sequence[st
             asyncio.run(show_evidence(stack, console, size, folder))
         if "agencies" in parts:
             asyncio.run(measure_agencies(console, stack.postgres, folder, small=size.messages <= SMALL_MESSAGES))
+        if "watch" in parts:
+            small = size.messages <= SMALL_MESSAGES
+            figures, rows = measure_watch(stack.kafka, stack.postgres, stack.run.folder / "watch", small=small)
+            write_figures(folder, "watch", figures)
+            console.print(table_of("How fresh, and how soon told", rows))
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[Size, Path, Sequence[str]]:

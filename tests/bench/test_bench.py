@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from devstack.kafka import Kafka
+from devstack.postgres import Postgres
 from tests.bench import evidence
 from tests.bench.agencies import judge
 from tests.bench.figures import Span, find_percentile, join
 from tests.bench.traffic import LIFE, PARTITIONS, Traffic
+from tests.bench.watch import FAULTS, FAULTS_SMALL, FRESH_S_MAX, measure_watch, read_delays
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_S = 170
@@ -43,6 +46,17 @@ def test_it_judges_a_year_and_finds_each_misdeed_once(tmp_path: Path) -> None:
     assert year["findings"] == 12
     assert year["facts"] > 10 * year["files"]
     assert min(year["findings_s"], year["clocks_s"], year["statistics_s"]) > 0
+
+
+def test_it_measures_how_fresh_a_page_is_and_how_soon_a_fault_is_told(
+    kafka_cluster: Kafka, postgres_server: Postgres, tmp_path: Path
+) -> None:
+    watched, rows = measure_watch(kafka_cluster, postgres_server, tmp_path, small=True)
+    assert 0 < watched["fresh"]["p50_s"] <= watched["fresh"]["longest_s"] <= FRESH_S_MAX
+    assert [one["alert"] for one in watched["faults"]] == [fault.alert for fault in FAULTS_SMALL]
+    assert all(0 < one["shows_s"] < one["told_s"] for one in watched["faults"])
+    assert len(rows) == 1 + len(FAULTS_SMALL)
+    assert {fault.alert for fault in FAULTS} <= read_delays().keys()
 
 
 def test_it_measures_every_section(results: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ async def test_an_applicant_sees_the_own_file(hall: Hall) -> None:
             assert not [canary for canary in CANARIES if canary in answer.text]
             others = [one for one in STAGES if one != stage and number_of(one) in answer.text]
             assert others == []
-            assert answer.headers["refresh"] == "60"
+            assert answer.headers["refresh"] == "30"
 
 
 async def test_what_is_owed_is_told_with_its_code(hall: Hall) -> None:

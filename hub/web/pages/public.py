@@ -13,7 +13,8 @@ from hub.web.people import address_of
 from hub.web.problems import refuse
 
 BOARD_REFRESH_S = 20
-FILE_REFRESH_S = 60
+# An open page is to be no older than a minute, the way of the message included.
+FILE_REFRESH_S = 30
 APPLICATION_CHARACTERS_MAX = 64
 SECRET_CHARACTERS_MAX = 128
 BOARD_ROUND_PAGES = 8
