@@ -25,7 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "lost": Role.AUDIT,
     "lost acknowledge": Role.OPERATOR,
     "quarantine": Role.AUDIT,
-    "quarantine resend": Role.OPERATOR,
+    "repair": Role.OPERATOR,
     "reconcile": Role.AUDIT,
     "reconcile close": Role.OPERATOR,
     "reconcile run": Role.OPERATOR,

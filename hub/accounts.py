@@ -100,11 +100,15 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
-def make_account(name: str, role: Role, unit: str | None, participant: str | None, password: str) -> Account:
-    """Return an account as it is kept. Raises AccountInvalid."""
+def make_account(
+    name: str, role: Role, unit: str | None, participant: str | None, password: str, person: str | None = None
+) -> Account:
+    """Return an account as it is kept; all accounts of one person share the name `person`. Raises AccountInvalid."""
     check_name(name)
+    if person is not None:
+        check_name(person)
     check_reach(role, unit, participant)
-    return Account(name, role.value, unit, participant, hash_password(password))
+    return Account(name, role.value, unit, participant, hash_password(password), person)
 
 
 def check_name(name: str) -> None:
@@ -158,6 +162,12 @@ async def check_limit(database: Database, attempt: Attempt, now: datetime) -> No
 
 async def sign_in(database: Database, name: str, password: str, address: str, now: datetime) -> str:
     """Return the token of a new session. Raises AttemptsLimited or AttemptRefused."""
+    account = await authenticate(database, name, password, address, now)
+    return await _open(database, account.name, None, now, SESSION_LIFETIME)
+
+
+async def authenticate(database: Database, name: str, password: str, address: str, now: datetime) -> Account:
+    """Return the account of a name and its password; each attempt is kept. Raises AttemptsLimited or AttemptRefused."""
     attempt = Attempt("account", name[:PASSWORD_CHARACTERS_MAX], address)
     await check_limit(database, attempt, now)
     account = None
@@ -169,7 +179,7 @@ async def sign_in(database: Database, name: str, password: str, address: str, no
         await _note(database, attempt, "failed", now, None if account is None else account.name)
         raise AttemptRefused
     await _note(database, attempt, "passed", now, account.name)
-    return await _open(database, account.name, None, now, SESSION_LIFETIME)
+    return account
 
 
 async def admit_applicant(database: Database, attempt: Attempt, genuine: bool, now: datetime) -> str:

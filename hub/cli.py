@@ -23,6 +23,7 @@ from hub.commands import (
     quarantine,
     reconcile,
     registry,
+    repair,
     retention,
     rights,
     root,
@@ -57,6 +58,7 @@ app.add_typer(lost.app, name="lost")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(retention.app, name="retention")
+app.add_typer(repair.app, name="repair")
 app.add_typer(registry.participants_app, name="participants")
 app.add_typer(registry.keys_app, name="keys")
 app.add_typer(proposals.registry_app, name="registry")

@@ -11,6 +11,7 @@
     months      each month that is over is counted once, the running one now and then
     counts      what each participant said in each day that is over, and whether it counts the same
     look-ups    the record of each day that is over gets its root in the log
+    repairs     what operators ask of refused messages is judged and carried out
     losses      what was lost to retention and nobody has acknowledged is shown
     assertions  forgotten once their own expiry refuses them, as are access tokens and kept answers
 
@@ -34,6 +35,7 @@ from hub.health import Health
 from hub.lookup_days import DayCloser
 from hub.overseer import Overseer
 from hub.reconciler import Reconciler
+from hub.repairs import Repairs
 from hub.statistics import MonthKeeper
 from hub.store import answers, assertions, clients, counts, differences, sequences
 from hub.store.election import SESSION_ERRORS, Election, pause, stand_until
@@ -55,6 +57,7 @@ COUNTS_EVERY_S = 5.0
 MONTHS_EVERY_S = 0.5
 LOOKUPS_EVERY_S = 60.0
 LOOKUP_DAYS_PER_STEP_MAX = 20
+CORRECTIONS_EVERY_S = 2.0
 BATCH_MAX = 500
 # A dossier costs a fraction of a millisecond, a group of a whole unit a second: heartbeats must not wait for them.
 DOSSIERS_PER_STEP_MAX = 200
@@ -139,6 +142,8 @@ class Deadlines:
         duties = [
             Duty("deferred records", 0.0, self._retry),
             Duty("timers", 0.0, self._fire),
+            Duty("repairs", 0.0, self._repair),
+            Duty("corrections", CORRECTIONS_EVERY_S, self._note_corrections),
             Duty("heartbeats", (await self._desk.judgement()).registry.limits.heartbeat_s, self._beat),
             Duty("sequences", SEQUENCES_EVERY_S, self._follow_sequences),
             Duty("reports", REPORTS_EVERY_S, self._report_days),
@@ -180,6 +185,26 @@ class Deadlines:
                 metrics.DEADLINES_FIRED.labels(name).inc()
             if len(fired) < BATCH_MAX:
                 return
+
+    async def _repair(self, now: datetime) -> None:
+        desk = Repairs(self._desk)
+        for _ in range(BATCHES_PER_TICK_MAX):
+            action = await desk.settle(now)
+            if action is None:
+                break
+            metrics.REPAIR_ACTIONS.labels(action.verb, action.outcome).inc()
+            log.info("deadlines.repair_action", action=action.id, verb=action.verb, outcome=action.outcome)
+        for _ in range(BATCHES_PER_TICK_MAX):
+            carried = await desk.carry_on(now)
+            if carried is None:
+                return
+            metrics.REPAIR_MESSAGES.inc(carried.messages)
+            log.info("deadlines.repaired", repair=carried.repair_id, messages=carried.messages)
+
+    async def _note_corrections(self, now: datetime) -> None:
+        corrected = await Repairs(self._desk).note_corrections(now)
+        if corrected:
+            log.info("deadlines.corrected", messages=corrected)
 
     async def _beat(self, now: datetime) -> None:
         await self._desk.heartbeat(now)

@@ -1,6 +1,6 @@
 """The desk: every door's records become facts here, in one transaction that holds or does not.
 
-The doors are Kafka (`receive`), time (`retry_deferred`, `fire_timers`, `heartbeat`) and the operator (`resend`).
+The doors are Kafka (`receive`), time (`retry_deferred`, `fire_timers`, `heartbeat`) and the operator (hub.repairs).
 Locks are always taken in this order, and sorted: position, billing codes, cases, log.
 """
 
@@ -92,7 +92,7 @@ class Taken:
     """What became of a batch: counts by disposition and by refusal code, and how many messages go out.
 
     `places` counts the same by topic, partition, disposition and, of what was refused, code. `stepped_ns`: from when to
-    when cases were folded and decided.
+    when cases were folded and decided. `base` is the log index of the first of its leaves.
     """
 
     accepted: int = 0
@@ -102,19 +102,7 @@ class Taken:
     outgoing: int = 0
     places: Counter[tuple[str, int, str, Code | None]] = field(default_factory=Counter)
     stepped_ns: tuple[int, int] = (0, 0)
-
-
-class StillRefused(Exception):
-    """A record resent from quarantine is still not acceptable; nothing was changed."""
-
-    def __init__(self, code: Code, detail: str) -> None:
-        super().__init__(f"{code}: {detail}" if detail else str(code))
-        self.code = code
-        self.detail = detail
-
-
-class NotParked(Exception):
-    """There is no such record in quarantine, or it is resolved already."""
+    base: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,30 +349,6 @@ class Desk:
         await self.wake(taken)
         return taken.outgoing
 
-    async def resend(self, parked_id: int, actor: str, reason: str, now: datetime) -> Taken:
-        """Judge a quarantined record again, on an operator's word; if it is accepted now, note that it was resolved.
-
-        Raises NotParked; StillRefused, and then nothing has changed.
-        """
-        judgement = await self.judgement()
-        async with self.database.transaction() as tx:
-            found = await quarantine.lock_parked(tx, parked_id)
-            if found is None or found[2]:
-                raise NotParked(f"There is no unresolved record {parked_id} in quarantine.")
-            topic_id, record, _ = found
-            verdict = admit(record, judgement.registry, judgement.roots)
-            plan = await self._prepare(tx, judgement, [verdict], now, thorough=True)
-            if plan.parked:
-                raise StillRefused(plan.parked[0].code, plan.parked[0].detail)
-            if plan.deferred:
-                raise StillRefused(plan.deferred[0].code, plan.deferred[0].detail)
-            action = {"action": "resend", "subject": f"quarantine/{parked_id}", "actor": actor, "reason": reason}
-            plan.actions.append(entry.operator_action(**action, at=now))
-            await quarantine.resolve(tx, parked_id, now, "resent")
-            taken = await self.seal(tx, judgement, plan, now, {record.topic: topic_id})
-        await self.wake(taken)
-        return taken
-
     async def wake(self, taken: Taken) -> None:
         """Tell the relay that there is something to send; outside the transaction, whose commit it would hold up."""
         if taken.outgoing:
@@ -395,7 +359,18 @@ class Desk:
         self, tx: Connection, judgement: Judgement, verdicts: Sequence[Verdict], now: datetime, *,
         thorough: bool, bug: str | None = None,
     ) -> Plan:  # fmt: skip
-        """Sift, lock what the fresh messages touch, fold and decide; everything but the log's lock."""
+        """Weigh a batch, and give what does not fit its disposition too; everything but the log's lock."""
+        plan, unfit = await self.weigh(tx, judgement, verdicts, now, thorough=thorough)
+        plan.deferred, overflow = await self._limit_deferred(tx, plan.deferred)
+        unfit += overflow
+        plan.parked = [Parked.of(one, bug, os.urandom(entry.SALT_BYTES)) for one in unfit]
+        self.address_plan(judgement, plan, _refusals_of(unfit, judgement, len(plan.fresh)))
+        return plan
+
+    async def weigh(
+        self, tx: Connection, judgement: Judgement, verdicts: Sequence[Verdict], now: datetime, *, thorough: bool
+    ) -> tuple[Plan, list[Refused]]:
+        """Sift, lock what the fresh messages touch, fold and decide; return what does not fit beside it."""
         admitted = [verdict for verdict in verdicts if isinstance(verdict, Admitted)]
         sifted = sift(verdicts, await inbox.recall(tx, admitted, thorough=thorough))
         failpoint.reach("intake.after_inbox")
@@ -405,7 +380,8 @@ class Desk:
         case_rows = await case_store.lock_cases(tx, case_ids)
         failpoint.reach("intake.after_cases")
         gathered = gather(sifted.fresh, case_rows, code_rows)
-        plan = Plan(gathered.fresh, gathered=gathered)
+        plan = Plan(gathered.fresh, gathered=gathered, deferred=sifted.deferred)
+        plan.repeats = [*sifted.repeats, *gathered.repeats]
         occasion = judgement.occasion()
         for work in gathered.cases.values():
             step = advance(work.joined(), judgement.rulebook, judgement.log_name, now, occasion)
@@ -414,13 +390,7 @@ class Desk:
         for waiting in gathered.codes.values():
             facts = [*waiting.row.facts, *waiting.fresh]
             plan.coded.append((waiting, advance_code(waiting.row, facts, True, unmatched, now, occasion)))
-        plan.deferred, overflow = await self._limit_deferred(tx, sifted.deferred)
-        repeats = [*sifted.repeats, *gathered.repeats]
-        unfit = [*sifted.unfit, *gathered.unfit, *overflow]
-        plan.parked = [Parked.of(one, bug, os.urandom(entry.SALT_BYTES)) for one in unfit]
-        plan.repeats = repeats
-        self.address_plan(judgement, plan, [*_receipts_of(repeats), *_refusals_of(unfit, judgement, len(plan.fresh))])
-        return plan
+        return plan, [*sifted.unfit, *gathered.unfit]
 
     async def _limit_deferred(
         self, tx: Connection, deferred: Sequence[Deferred]
@@ -440,7 +410,7 @@ class Desk:
         return kept, refused
 
     def address_plan(self, judgement: Judgement, plan: Plan, others: Iterable[Receipted]) -> None:
-        """Find out who receives what: originals, what the hub has to say, and receipts."""
+        """Find out who receives what: originals, what the hub has to say, receipts of what is fresh or a repeat."""
         routes, outline = judgement.routes, plan.outline
         receipted: list[Receipted] = []
         for index, one in enumerate(plan.fresh, PROVISIONAL):
@@ -451,7 +421,7 @@ class Desk:
         for step in plan.steps():
             for event in step.events:
                 outline.letters.extend(address(routes, event))
-        outline.letters.extend(write_receipts(routes, [*receipted, *others]))
+        outline.letters.extend(write_receipts(routes, [*receipted, *_receipts_of(plan.repeats), *others]))
 
     async def seal(
         self, tx: Connection, judgement: Judgement, plan: Plan, now: datetime, topic_ids: dict[str, str]
@@ -470,6 +440,7 @@ class Desk:
         for letter in outline.letters:
             sealing.place(letter)
         await inbox.remember(tx, plan.fresh, base, now, topic_ids)
+        await inbox.note_causes(tx, plan.fresh, base)
         await case_store.save_codes(tx, _code_rows(plan, base), now)
         await case_store.save_cases(tx, _case_rows(plan, base), now)
         await differences.save(tx, [row for step in plan.steps() for row in step.differences], base)
@@ -478,7 +449,9 @@ class Desk:
         await quarantine.defer(tx, [_deferred_row(one, topic_ids, version, now, due_at) for one in plan.deferred])
         await log.add_leaves(tx, base, [*_leaves_of(plan, now), *sealing.leaves])
         await log.add_outbox(tx, sealing.rows)
-        return plan.taken(len(sealing.rows))
+        taken = plan.taken(len(sealing.rows))
+        taken.base = base
+        return taken
 
 
 def _poisoned(record: Record) -> Refused:

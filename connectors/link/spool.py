@@ -34,6 +34,7 @@ from connectors.link.fact import (
     Unsigned,
 )
 from connectors.link.settings import SPOOL_BYTES_MAX_DEFAULT
+from connectors.link.spool_correction import Asked
 from connectors.link.spool_file import SpoolFile
 from contracts.counts import Count
 from contracts.erasure import Erasure
@@ -224,6 +225,14 @@ class Spool:
     async def fact_by_key(self, native_key: str) -> SpooledFact | None:
         """Return what is known of the message of one native fact."""
         return await self._run(lambda: self._file.fact_by_key(native_key))
+
+    async def ask_correction(self, event_id: str, code: str, note: str, log_index: int) -> None:
+        """Keep that the hub asks to correct a refused message: the same fact with other content is its correction."""
+        await self._run(lambda: self._file.ask_correction(event_id, code, note, log_index))
+
+    async def corrections(self, limit: int) -> list[Asked]:
+        """Return what is still to be corrected, the oldest first."""
+        return await self._run(lambda: self._file.corrections(limit))
 
     async def status(self) -> SpoolStatus:
         """Return the counts that status and metrics show."""

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Literal
 
-from connectors.link import failpoint
+from connectors.link import failpoint, spool_correction
 from connectors.link.clock import Clock
 from connectors.link.fact import (
     AcceptedBefore,
@@ -206,18 +206,36 @@ class SpoolFile:
         return [self._put_fact(event, now) for event in request.facts]
 
     def _put_fact(self, event: NewEvent, now: datetime) -> Put:
-        event_id = event_id_of(self._author.source, event.native_key)
-        content = content_digest(event)
-        known = self._db.execute(
-            "SELECT sequence, content_sha256, sha256 FROM fact WHERE event_id = ?", (event_id,)
-        ).fetchone()
+        stored = self._find_stored(event)
+        if stored is not None and stored.outcome == "conflict":
+            # Of a message that was refused and sent back, another content is the correction.
+            corrected = spool_correction.follow(self._db, event, self._identify)
+            if corrected is not event:
+                event, stored = corrected, self._find_stored(corrected)
+        if stored is None:
+            return self._store(event, now)
+        if stored.outcome == "conflict":
+            self._set_aside(Aside(event.native_key, CODE_CONFLICT, stored.detail or "", event.subject), now)
+        return stored
+
+    def _identify(self, native_key: str) -> str:
+        return event_id_of(self._author.source, native_key)
+
+    def _find_stored(self, event: NewEvent) -> Put | None:
+        """Return what is stored under a fact's native key: the same again, or another content; None if nothing is."""
+        event_id = self._identify(event.native_key)
+        query = "SELECT sequence, content_sha256 FROM fact WHERE event_id = ?"
+        known = self._db.execute(query, (event_id,)).fetchone()
+        if known is None:
+            return None
         # Of what was accepted before this spool was made only the id is known, and that is enough.
-        if known is not None and known[1] in (content, NOT_KNOWN):
+        if known[1] in (content_digest(event), NOT_KNOWN):
             return Put(event_id, "again", sequence=known[0])
-        if known is not None:
-            detail = "another content stands under the same native key"
-            self._set_aside(Aside(event.native_key, CODE_CONFLICT, detail, event.subject), now)
-            return Put(event_id, "conflict", sequence=known[0], code=CODE_CONFLICT, detail=detail)
+        detail = "another content stands under the same native key"
+        return Put(event_id, "conflict", sequence=known[0], code=CODE_CONFLICT, detail=detail)
+
+    def _store(self, event: NewEvent, now: datetime) -> Put:
+        event_id, content, at = self._identify(event.native_key), content_digest(event), now.timestamp()
         if self._bytes_held >= self._bytes_max:
             raise SpoolFull(
                 f"The spool holds its limit of {self._bytes_max} bytes (SPOOL_BYTES_MAX): the hub's receipts are"
@@ -234,8 +252,10 @@ class SpoolFile:
             "INSERT INTO fact"
             " (sequence, event_id, native_key, content_sha256, type, subject, sha256, value, put_at, state)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')",
-            (sequence, event_id, event.native_key, content, event.type, event.subject, sha256, value, now.timestamp()),
+            (sequence, event_id, event.native_key, content, event.type, event.subject, sha256, value, at),
         )
+        if event.causationid is not None:
+            spool_correction.note_corrected(self._db, event, event_id)
         self._bytes_held += len(value) + BESIDE_VALUE_BYTES
         return Put(event_id, "new", sequence=sequence)
 
@@ -471,7 +491,7 @@ class SpoolFile:
 
     def fact_by_key(self, native_key: str) -> SpooledFact | None:
         """Return what is known of the message of one native fact."""
-        return self.fact(event_id_of(self._author.source, native_key))
+        return self.fact(self._identify(native_key))
 
     def refusals(self) -> dict[str, int]:
         """Return how many messages the hub refused, and how many items were set aside, by code."""
@@ -480,6 +500,15 @@ class SpoolFile:
             " UNION ALL SELECT code FROM aside) GROUP BY code ORDER BY code"
         )
         return {str(code): int(count) for code, count in rows}
+
+    def ask_correction(self, event_id: str, code: str, note: str, log_index: int) -> None:
+        """Keep that the hub asks to correct a refused message."""
+        with self._transaction() as db:
+            spool_correction.ask(db, event_id, code, note, log_index, self._clock())
+
+    def corrections(self, limit: int) -> list[spool_correction.Asked]:
+        """Return what is still to be corrected."""
+        return spool_correction.list_open(self._db, limit)
 
     # --- a new spool -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from connectors.link import spool_correction
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (
     one INTEGER PRIMARY KEY CHECK (one = 1), format TEXT NOT NULL, source TEXT NOT NULL);
@@ -43,7 +45,7 @@ CREATE TABLE IF NOT EXISTS stream (
 
 def prepare(db: sqlite3.Connection) -> None:
     """Make the tables that are missing, and bring those of an earlier version to this one."""
-    db.executescript(SCHEMA)
+    db.executescript(SCHEMA + spool_correction.SCHEMA)
     if not _has_column(db, "aside", "subject"):
         # A spool from before things set aside said what they are about.
         db.execute("ALTER TABLE aside ADD COLUMN subject TEXT")

@@ -16,6 +16,7 @@ from contracts.wire.instant import write_instant
 
 #: Beyond this share of the exchange's clock skew the clock is worth a word.
 SKEW_SHARE_NOTED = 0.5
+CORRECTIONS_SHOWN_MAX = 50
 DAYS_SHOWN_MAX = 14
 
 _STYLE = (
@@ -96,6 +97,7 @@ class StatusBoard:
             "streams": await self._places(),
             "stopped_streams": dict(self._subscriber.stopped),
             "refusals": await self._spool.refusals(),
+            "to_correct": [asked.event_id for asked in await self._spool.corrections(CORRECTIONS_SHOWN_MAX)],
             "clock_offset_s": _seconds(self._metrics.clock_offset),
             "last_seen": {what: write_instant(at) for what, at in sorted(self._metrics.last_seen.items())},
         }
@@ -134,10 +136,15 @@ class StatusBoard:
         now = self._clock()
         refusals = tuple((code, str(count)) for code, count in found["refusals"].items())
         seen = tuple((what, write_instant(at), _age(now, at)) for what, at in sorted(self._metrics.last_seen.items()))
+        asked = tuple(
+            (one.event_id, one.native_key, one.code, one.note, write_instant(one.asked_at))
+            for one in await self._spool.corrections(CORRECTIONS_SHOWN_MAX)
+        )
         tables = [
             Table("Last seen", ("what", "at", "ago"), seen),
             Table("Spool", ("figure", "value"), _spool_rows(state, now)),
             Table("Refusals by code", ("code", "messages"), refusals),
+            Table("To be corrected", ("message", "fact", "refused for", "what is wrong", "asked at"), asked),
             Table("Streams", ("stream", "handled up to"), _rows(found["streams"])),
             Table("Daily counts", ("day", "accepted", "refused", "compared"), await self._count_rows()),
             Table("Clock", ("figure", "value"), (("offset to the hub's, s", str(found["clock_offset_s"])),)),

@@ -29,7 +29,7 @@ from connectors.link.retry import keep_trying, where
 from connectors.link.spool import Spool
 from connectors.link.trust import Trust
 from contracts.errors import Code, Refusal
-from contracts.events.hub import CountReported, ErasureOrdered, Heartbeat, Receipt
+from contracts.events.hub import CorrectionRequested, CountReported, ErasureOrdered, Heartbeat, Receipt
 from contracts.wire import base64url
 from contracts.wire.instant import write_instant
 from contracts.wire.signature import read_headers
@@ -267,6 +267,8 @@ class StreamReader:
     async def _deliver(self, item: StreamItem, delivered: Delivered) -> None:
         if isinstance(delivered.event, Receipt):
             await self._settle(delivered.event)
+        if isinstance(delivered.event, CorrectionRequested):
+            await self._keep_correction(delivered.event)
         if isinstance(delivered.event, CountReported) and self._around.counts is not None:
             await self._around.counts.keep(delivered.event)
         if isinstance(delivered.event, Heartbeat):
@@ -305,6 +307,12 @@ class StreamReader:
             _log.error("the hub refused messages", refused=settlement.refused, other_bytes=settlement.foreign)
         if settlement.strange_index is not None:
             await self._suspect(settlement.strange_index, settlement.strange)
+
+    async def _keep_correction(self, asked: CorrectionRequested) -> None:
+        """Keep what is to be corrected; of a message that could not be read, its place in the log alone is told."""
+        if asked.source == self._around.source and asked.id is not None:
+            await self._around.spool.ask_correction(asked.id, asked.code, asked.note, asked.log_index)
+        _log.error("the hub asks to correct a message", event_id=asked.id, code=asked.code, log_index=asked.log_index)
 
     async def _suspect(self, log_index: int, how_many: int) -> None:
         """Remember a receipt of what this spool never held, or holds otherwise: somebody may speak in its name."""

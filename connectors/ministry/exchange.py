@@ -14,8 +14,8 @@ from connectors.link.delivery import Delivered
 from connectors.link.spool import Spool
 from connectors.ministry.outcome_queue import OutcomeQueue
 from connectors.ministry.register import ROWS_MAX, Register
-from connectors.ministry.translate import outcome_of, refusals_of, row_refused, translate_rows
-from contracts.events.hub import Receipt
+from connectors.ministry.translate import correction_of, outcome_of, refusals_of, row_refused, translate_rows
+from contracts.events.hub import CorrectionRequested, Receipt
 
 POLL_S = 0.25
 REPORTS_MAX = 100
@@ -79,6 +79,9 @@ class Desk:
             named = [each.id for each in delivered.event.refused if each.id is not None]
             facts = {event_id: fact for event_id in named if (fact := await self._spool.fact(event_id)) is not None}
             outcome = refusals_of(delivered.envelope.id, delivered.event, facts)
+        elif isinstance(delivered.event, CorrectionRequested):
+            fact = None if delivered.event.id is None else await self._spool.fact(delivered.event.id)
+            outcome = correction_of(delivered.envelope.id, delivered.event, fact)
         else:
             outcome = outcome_of(delivered.envelope)
         if outcome is not None:

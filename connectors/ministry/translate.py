@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connectors.link.fact import Aside, NewEvent, SpooledFact
-from contracts.events.hub import Receipt
+from contracts.events.hub import CorrectionRequested, Receipt
 from contracts.wire.envelope import Envelope
 from contracts.wire.instant import FIRST_YEAR, write_instant
 
@@ -45,6 +45,9 @@ _OUTCOME_KINDS = (
 )
 RECEIPT_KIND = "TANDA_TERIMA"
 ROW_REFUSED_KIND = "BARIS_DITOLAK"
+CORRECTION_KIND = "PERLU_PERBAIKAN"
+CORRECTS = "memperbaiki"
+_is_event_id = re.compile(r"[!-~]{1,64}").fullmatch
 _BILLING_CODE = re.compile(r"[0-9]{15}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 # A register's "zero date" or "never" as the time of a row is no time, and has no place in the calendar in UTC.
@@ -328,7 +331,16 @@ def _event(row: NativeRow, kind: _Kind, subject: str, data: _Data) -> NewEvent:
         time=row.at,
         correlationid=subject,
         data=data,
+        causationid=_corrected(row),
     )
+
+
+def _corrected(row: NativeRow) -> str | None:
+    """Return the id of the refused message that a row corrects, as PERLU_PERBAIKAN named it. Raises Untranslatable."""
+    named = row.payload.get(CORRECTS)
+    if named is not None and (not isinstance(named, str) or not _is_event_id(named)):
+        raise Untranslatable(CODE_VALUE_UNKNOWN, CORRECTS)
+    return named
 
 
 def translate_rows(rows: Iterable[NativeRow | Aside]) -> tuple[list[NewEvent], list[Aside]]:
@@ -368,6 +380,12 @@ def refusals_of(event_id: str, receipt: Receipt, facts: Mapping[str, SpooledFact
         fact = None if each.id is None else facts.get(each.id)
         refused.append({**each.model_dump(), "row": None if fact is None else row_of(fact.native_key)})
     return OutcomeRow(event_id, RECEIPT_KIND, None, None, {"source": receipt.source, "refused": refused})
+
+
+def correction_of(event_id: str, asked: CorrectionRequested, fact: SpooledFact | None) -> OutcomeRow:
+    """Return the outcome that asks the ministry to correct a row, by a new one that names the refused message."""
+    row = None if fact is None else row_of(fact.native_key)
+    return OutcomeRow(event_id, CORRECTION_KIND, None, None, {**asked.model_dump(), "row": row})
 
 
 def row_refused(aside: Aside) -> OutcomeRow:

@@ -50,6 +50,28 @@ class Receipt(EventData):
     refused: Annotated[list[RefusedMessage], Field(max_length=RECEIPT_ENTRIES_MAX)]
 
 
+class CorrectionRequested(EventData):
+    """The operator asks for a refused message to be corrected. Subject: the participant's id in upper case.
+
+    The sender corrects the fact in its own books and signs a new event, whose `causationid` is the refused one's id:
+    nobody else ever changes its bytes. `note` says what is wrong, in the operator's words.
+    """
+
+    TYPE: ClassVar[str] = "id.tka.hub.correction.requested.v1"
+
+    participant: fields.ParticipantId
+    source: fields.SourceUri
+    id: fields.EventId | None
+    sha256: fields.Sha256Text
+    code: fields.Word
+    log_index: fields.LogIndex
+    note: fields.Text
+
+    def subject(self) -> str | None:
+        """The participant's id in upper case."""
+        return self.participant.upper()
+
+
 class PaymentName(Part):
     """A payment, named by the event that reported it."""
 
@@ -396,6 +418,7 @@ class RegisterLeft(EventData):
 
 HUB_EVENTS: tuple[type[EventData], ...] = (
     Receipt,
+    CorrectionRequested,
     PaymentOutcome,
     BillOpened,
     BillClosed,

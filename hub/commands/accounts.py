@@ -1,6 +1,5 @@
 """accounts: the people who may sign in to the exchange's pages."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -15,13 +14,14 @@ from hub.commands.terminal import (
     print_json,
     print_line,
     print_table,
+    read_password,
     wait_for,
 )
 from hub.settings import Settings, SettingsInvalid, read_settings
 from hub.store import accounts
 from hub.store.accounts import Account
 
-COLUMNS = ("name", "role", "unit", "participant", "created_at", "disabled_at")
+COLUMNS = ("name", "role", "unit", "participant", "person", "created_at", "disabled_at")
 
 app = typer.Typer(no_args_is_help=True, help="The people who may sign in to the pages.")
 
@@ -34,6 +34,9 @@ def add_account(
     participant: Annotated[
         str | None, typer.Option(help="The bank or labour office that its person answers for.")
     ] = None,
+    person: Annotated[
+        str | None, typer.Option(help="For somebody with several accounts: the name that all of them share.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an account. The password is asked for, or read as one line where nobody sits at a terminal.
@@ -41,7 +44,7 @@ def add_account(
     Exit code 1 if the name is taken.
     """
     try:
-        account = make_account(name, role, unit, participant, _read_password())
+        account = make_account(name, role, unit, participant, read_password(confirm=True), person)
     except AccountInvalid as error:
         raise SettingsInvalid(str(error)) from None
     if not wait_for(_add(read_settings(), account)):
@@ -51,13 +54,6 @@ def add_account(
         print_json({"name": name, "role": role.value})
     else:
         print_line(f"{name} may sign in.")
-
-
-def _read_password() -> str:
-    # A password among the arguments would stand in the list of processes and in the shell's history.
-    if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
-    return sys.stdin.readline().rstrip("\n")
 
 
 async def _add(settings: Settings, account: Account) -> bool:

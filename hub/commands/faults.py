@@ -6,6 +6,7 @@ import asyncpg
 
 from contracts.errors import EXPLANATIONS, RegistryError
 from contracts.rules.rulebook import RuleSetError
+from hub.accounts import AttemptRefused, AttemptsLimited
 from hub.administration import KafkaForbidden, KafkaUnreachable
 from hub.commands.terminal import FOUND_WRONG, UNREACHABLE, WRONG_USE
 from hub.intake import IntakeFailed
@@ -57,6 +58,11 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return WRONG_USE, f"The registry was refused ({error}): {meaning}"
     if isinstance(error, WRONG_SETTINGS):
         return WRONG_USE, str(error)
+    if isinstance(error, AttemptRefused | AttemptsLimited):
+        return (
+            WRONG_USE,
+            "Name and password do not belong together, or too many attempts failed: wait a quarter of an hour.",
+        )
     if isinstance(error, WRONG_STATE):
         return FOUND_WRONG, str(error)
     if isinstance(error, REFUSED_LOGIN):

@@ -1,25 +1,20 @@
-"""quarantine: what was refused, why, whose fault it is, and taking it up again."""
+"""quarantine: what was refused, why, and whose fault it is. To take it up again is the repair desk's."""
 
 from typing import Annotated, Any
 
 import typer
 
 from contracts.errors import EXPLANATIONS, Code
-from hub import trust
-from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
-    Actor,
     AsJson,
     database,
-    name_actor,
     print_fault,
     print_json,
     print_line,
     print_table,
     wait_for,
 )
-from hub.desk import Desk, NotParked, StillRefused, Taken
 from hub.settings import Settings, read_settings
 from hub.store import quarantine
 
@@ -83,31 +78,3 @@ def show_parked(
 async def _find(settings: Settings, parked_id: int) -> dict[str, Any] | None:
     async with database(settings) as opened, opened.connection() as connection:
         return await quarantine.show_parked(connection, parked_id)
-
-
-@app.command("resend", epilog='Example: hub quarantine resend 17 --reason "The key was registered late"')
-def resend_parked(
-    parked_id: Annotated[int, typer.Argument(metavar="ID", help="The id that the list shows.")],
-    reason: Annotated[str, typer.Option(help="Why; it is written into the evidence log. No personal data.")],
-    actor: Actor = None,
-    as_json: AsJson = False,
-) -> None:
-    """Judge a refused message again by the registry in force, and take it in if it passes now.
-
-    Exit code 1 if it is still refused. The action is a leaf of the evidence log.
-    """
-    try:
-        taken = wait_for(_resend(read_settings(), parked_id, name_actor(actor), reason))
-    except (NotParked, StillRefused) as error:
-        print_fault(f"It is still refused: {error}." if isinstance(error, StillRefused) else str(error))
-        raise typer.Exit(FOUND_WRONG) from None
-    if as_json:
-        print_json({"id": parked_id, "accepted": taken.accepted, "duplicate": taken.duplicate})
-    else:
-        print_line("It was accepted." if taken.accepted else "It is accepted already: it was a duplicate.")
-
-
-async def _resend(settings: Settings, parked_id: int, actor: str, reason: str) -> Taken:
-    root = trust.read_root(settings.trust_root_file)
-    async with database(settings) as opened:
-        return await Desk(opened, root).resend(parked_id, actor, reason, utc_now())

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pwd
+import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date, datetime
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from hub.settings import Settings
@@ -33,6 +35,16 @@ _err = Console(stderr=True, soft_wrap=True, highlight=False)
 def name_actor(actor: str | None) -> str:
     """Return who decides: the name that was given, or the user that runs this."""
     return actor or pwd.getpwuid(os.getuid()).pw_name
+
+
+def read_password(*, confirm: bool = False) -> str:
+    """Ask for a password, or read it as one line where nobody sits at a terminal.
+
+    Among the arguments it would stand in the list of processes and in the shell's history.
+    """
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm, err=True))
+    return sys.stdin.readline().rstrip("\n")
 
 
 def _plain(value: Any) -> Any:
@@ -86,6 +98,11 @@ def working(what: str) -> Iterator[None]:
     """Show that something takes its time; silent where nobody watches."""
     with _err.status(f"{what} ..."):
         yield
+
+
+def show_progress() -> Progress:
+    """Give a bar on stderr; silent where nobody watches."""
+    return Progress(console=_err, transient=True, disable=not _err.is_terminal)
 
 
 def wait_for(work: Coroutine[Any, Any, Result]) -> Result:

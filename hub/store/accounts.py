@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from hub.store.database import Connection
 
 ADD = """
-    INSERT INTO accounts (name, role, unit, participant, password_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO accounts (name, role, unit, participant, password_hash, person, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     ON CONFLICT DO NOTHING RETURNING true"""
-FIND = "SELECT name, role, unit, participant, password_hash FROM accounts WHERE name = $1 AND disabled_at IS NULL"
-LIST = "SELECT name, role, unit, participant, created_at, disabled_at FROM accounts ORDER BY name"
+FIND = """
+    SELECT name, role, unit, participant, password_hash, person FROM accounts WHERE name = $1 AND disabled_at IS NULL"""
+LIST = "SELECT name, role, unit, participant, person, created_at, disabled_at FROM accounts ORDER BY name"
 DISABLE = "UPDATE accounts SET disabled_at = $2 WHERE name = $1 AND disabled_at IS NULL RETURNING true"
 END_SESSIONS = "DELETE FROM sessions WHERE account = $1"
 OPEN_SESSION = """
@@ -35,13 +37,17 @@ COUNT_FAILED = """
 
 
 class Account(NamedTuple):
-    """Who may sign in: one role, and the unit or participant that it is narrowed to."""
+    """Who may sign in: one role, and the unit or participant that it is narrowed to.
+
+    `person` is given where somebody has several accounts: the name by which all of them are one person's.
+    """
 
     name: str
     role: str
     unit: str | None
     participant: str | None
     password_hash: str
+    person: str | None = None
 
 
 class Session(NamedTuple):

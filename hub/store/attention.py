@@ -1,7 +1,7 @@
 """What waits for somebody: refusals by their cause, messages that wait for the registry, how far everything is."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from hub.store.database import Connection
@@ -11,6 +11,17 @@ COUNT_REFUSED = """
         array_agg(DISTINCT COALESCE(participant, '?')) AS participants
     FROM quarantine WHERE resolved_at IS NULL AND ($1::text IS NULL OR participant = $1)
     GROUP BY code, fault ORDER BY count(*) DESC, code"""
+COUNT_GROUPS = """
+    SELECT q.code, q.fault, q.participant, count(*) AS messages, min(q.received_at) AS since,
+        max(q.received_at) AS last, max(q.id) AS example, count(s.parked_id) AS sent_back
+    FROM quarantine q LEFT JOIN sent_back s ON s.parked_id = q.id WHERE q.resolved_at IS NULL
+    GROUP BY q.code, q.fault, q.participant ORDER BY count(*) DESC, q.code, q.participant"""
+# A message that waited on its way makes its sender's clock look late, so the one that came fastest is taken.
+READ_SHORTEST_WAYS = """
+    SELECT s.source, (SELECT min(newest.received_at - newest.recorded) FROM (
+        SELECT received_at, (convert_from(value, 'UTF8')::jsonb ->> 'recordedtime')::timestamptz AS recorded
+        FROM inbox WHERE source = s.source AND value IS NOT NULL ORDER BY sequence DESC LIMIT 20) AS newest) AS way
+    FROM unnest($1::text[]) AS s (source)"""
 # Never the bytes: what was refused may hold a person's data.
 READ_EXAMPLES = """
     SELECT id, detail, participant, source, event_id, topic, partition, "offset", received_at FROM quarantine
@@ -45,6 +56,22 @@ class Cause(NamedTuple):
     example: dict[str, Any]
 
 
+class Group(NamedTuple):
+    """Refusals with one code, of one participant (None: nobody known): how many, since when, one of them by its id.
+
+    `sent_back` is how many of them their sender was asked to correct.
+    """
+
+    code: str
+    fault: str
+    participant: str | None
+    messages: int
+    since: datetime
+    last: datetime
+    example: int
+    sent_back: int
+
+
 class LogState(NamedTuple):
     """How many entries there are, and how many of them the newest checkpoint covers."""
 
@@ -71,6 +98,16 @@ async def read_causes(connection: Connection, participant: str | None = None) ->
         )
         for row in rows
     ]
+
+
+async def read_groups(connection: Connection) -> list[Group]:
+    """Return what was refused and is not resolved by its code and its participant, the most frequent first."""
+    return [Group(*row) for row in await connection.fetch(COUNT_GROUPS)]
+
+
+async def read_shortest_ways(connection: Connection, sources: Iterable[str]) -> dict[str, timedelta | None]:
+    """Return the shortest time that one of each source's newest messages took: less than nothing is its clock's."""
+    return {row["source"]: row["way"] for row in await connection.fetch(READ_SHORTEST_WAYS, sorted(sources))}
 
 
 async def count_deferred(connection: Connection) -> list[dict[str, Any]]:

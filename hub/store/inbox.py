@@ -13,6 +13,7 @@ COLUMNS = (
     "log_index", "sequence", "time", "append_time", "received_at", "offset", "partition", "topic_id", "source", "id",
     "type", "participant", "kid", "subject", "identity", "digest", "value", "jws", "jws_proof",
 )  # fmt: skip
+CAUSE_COLUMNS = ("log_index", "participant", "source", "cause")
 IDENTITY_BYTES = 16
 RECALL = "SELECT identity, digest, log_index FROM inbox WHERE identity = ANY($1::bytea[])"
 RECALL_SEQUENCES = """
@@ -81,3 +82,14 @@ async def remember(
         )
     if rows:
         await connection.copy_records_to_table("inbox", records=rows, columns=COLUMNS)
+
+
+async def note_causes(connection: Connection, fresh: Iterable[Admitted], base: int) -> None:
+    """Note which of these messages name another one as their cause: that may have been refused, and is corrected."""
+    rows = [
+        (index, one.participant, one.envelope.source, one.envelope.causationid)
+        for index, one in enumerate(fresh, base)
+        if one.envelope.causationid is not None
+    ]
+    if rows:
+        await connection.copy_records_to_table("corrections", records=rows, columns=CAUSE_COLUMNS)

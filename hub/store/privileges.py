@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MATRIX_FILE = Path(__file__).with_suffix(".toml")
 SCHEMA = "public"
+FUNCTION = "function "
 PUBLIC = "PUBLIC"
 
 
@@ -36,11 +37,11 @@ class Role(StrEnum):
 PURPOSES = {
     Role.INTAKE: "`hub intake`: takes messages in",
     Role.RELAY: "`hub relay`: signs and sends what goes out",
-    Role.DEADLINES: "`hub deadlines`: deferred messages, timers, heartbeats, daily reports",
+    Role.DEADLINES: "`hub deadlines`: deferred messages, timers, heartbeats, daily reports, repairs",
     Role.SEQUENCER: "`hub sequencer`: tree, checkpoints, cosignatures",
-    Role.API: "`hub api`: reads, marks assertions as used, keeps sessions and attempts to sign in",
+    Role.API: "`hub api`: reads, marks assertions as used, keeps sessions, attempts to sign in and what operators ask",
     Role.AUDIT: "commands that only look: fsck, audit, case, log, kafka apply, and each list and show",
-    Role.OPERATOR: "commands that decide: quarantine resend, lost acknowledge, reconcile, accounts",
+    Role.OPERATOR: "commands that decide: repair, lost acknowledge, reconcile, accounts",
     Role.REGISTRAR: "commands that put a registry in force",
 }
 
@@ -69,9 +70,22 @@ class Grant(NamedTuple):
 
 @cache
 def read_matrix() -> Matrix:
-    """Return what `privileges.toml` says."""
+    """Return what `privileges.toml` says of tables."""
+    return {place: granted for place, granted in _read_all().items() if not place.startswith(FUNCTION)}
+
+
+@cache
+def read_functions() -> Matrix:
+    """Return what `privileges.toml` says of functions, by their names."""
+    return {
+        place.removeprefix(FUNCTION): granted for place, granted in _read_all().items() if place.startswith(FUNCTION)
+    }
+
+
+@cache
+def _read_all() -> Matrix:
     written: dict[str, dict[str, list[str]]] = tomllib.loads(MATRIX_FILE.read_text("utf-8"))
-    return {table: frozenset(_read_section(section)) for table, section in written.items()}
+    return {place: frozenset(_read_section(section)) for place, section in written.items()}
 
 
 def _read_section(section: Mapping[str, Sequence[str]]) -> Iterator[tuple[Role, str, str | None]]:
@@ -121,6 +135,9 @@ def _write_grants(database: str, groups: Mapping[str, Role]) -> Iterator[str]:
                 if own is role:
                     columns = "" if column is None else f" ({quote(column)})"
                     yield f"GRANT {privilege}{columns} ON {SCHEMA}.{quote(table)} TO {quote(group)}"
+        for function, granted in read_functions().items():
+            if (role, "EXECUTE", None) in granted:
+                yield f"GRANT EXECUTE ON FUNCTION {SCHEMA}.{quote(function)} TO {quote(group)}"
 
 
 async def apply(connection: "Connection") -> None:
@@ -178,6 +195,8 @@ def list_wanted(database: str) -> set[Grant]:
     for table, granted in read_matrix().items():
         for role, privilege, column in granted:
             wanted.add(Grant(name_group(database, role), privilege, table if column is None else f"{table}.{column}"))
+    for function, granted in read_functions().items():
+        wanted |= {Grant(name_group(database, role), privilege, FUNCTION + function) for role, privilege, _ in granted}
     return wanted
 
 

@@ -20,6 +20,7 @@ DEFERRED_COLUMNS = (
     "topic_id", "partition", "offset", "topic", "key", "value", "headers", "append_time", "received_at", "code",
     "detail", "participant", "registry_version", "due_at",
 )  # fmt: skip
+RECORD_COLUMNS = ("topic_id", "partition", "offset", "topic", "key", "value", "headers", "append_time")
 COUNT_DEFERRED = "SELECT topic, count(*) FROM deferred WHERE topic = ANY($1::text[]) GROUP BY topic"
 # SKIP LOCKED lets two processes share the retries; the rows go in the transaction of their effect.
 CLAIM_DEFERRED = """
@@ -33,15 +34,21 @@ KEEP_DEFERRED = """
     UPDATE deferred d SET registry_version = $4, due_at = CASE WHEN due_at <= $5 THEN $6 ELSE due_at END
     FROM unnest($1::text[], $2::int[], $3::bigint[]) AS u (topic_id, partition, "offset")
     WHERE d.topic_id = u.topic_id AND d.partition = u.partition AND d."offset" = u."offset\""""
-LOCK_PARKED = """
-    SELECT topic_id, partition, "offset", topic, key, value, headers, append_time, resolved_at FROM quarantine
-    WHERE id = $1 FOR UPDATE"""
-RESOLVE = "UPDATE quarantine SET resolved_at = $2, resolution = $3 WHERE id = $1"
 LIST = """
     SELECT id, code, detail, fault, participant, event_id, source, topic, partition, "offset", append_time,
         received_at, log_index, resolved_at, resolution
     FROM quarantine WHERE ($1::text IS NULL OR code = $1) AND ($2::text IS NULL OR participant = $2)
         AND ($3 OR resolved_at IS NULL) AND id > $4 ORDER BY id LIMIT $5"""
+METADATA = """
+    q.id, q.code, q.detail, q.fault, q.participant, q.event_id, q.source, q.topic, q.partition, q."offset",
+    q.append_time, q.received_at, q.log_index, q.resolved_at, q.resolution, s.at AS sent_back_at"""
+READ_METADATA = f"""
+    SELECT {METADATA} FROM quarantine q LEFT JOIN sent_back s ON s.parked_id = q.id WHERE q.id = $1"""  # noqa: S608
+LIST_GROUP = f"""
+    SELECT {METADATA} FROM quarantine q LEFT JOIN sent_back s ON s.parked_id = q.id
+    WHERE q.code = $1 AND q.participant IS NOT DISTINCT FROM $2 AND q.resolved_at IS NULL
+    ORDER BY q.id LIMIT $3"""  # noqa: S608
+IS_PARKED = "SELECT EXISTS (SELECT FROM quarantine WHERE id = $1 AND erased_at IS NULL)"
 SHOW = "SELECT * FROM quarantine WHERE id = $1"
 
 
@@ -136,7 +143,8 @@ async def defer(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None
         await connection.copy_records_to_table("deferred", records=rows, columns=DEFERRED_COLUMNS)
 
 
-def _record_of(row: Any) -> Record:
+def record_of(row: Any) -> Record:
+    """Return a record from a row with RECORD_COLUMNS."""
     append_ms = round(row["append_time"].timestamp() * 1_000)
     headers = read_headers(row["headers"])
     return Record(row["topic"], row["partition"], row["offset"], row["key"], row["value"], headers, append_ms)
@@ -145,7 +153,7 @@ def _record_of(row: Any) -> Record:
 async def claim_deferred(connection: Connection, now: datetime, registry_version: int, limit: int) -> list[Waiting]:
     """Lock up to `limit` deferred records that are due, or that were last judged by an older registry."""
     rows = await connection.fetch(CLAIM_DEFERRED, now, registry_version, limit)
-    return [Waiting(row["topic_id"], _record_of(row), row["due_at"]) for row in rows]
+    return [Waiting(row["topic_id"], record_of(row), row["due_at"]) for row in rows]
 
 
 def _places(waiting: Sequence[Waiting]) -> tuple[list[str], list[int], list[int]]:
@@ -170,17 +178,6 @@ async def keep_deferred(
         await connection.execute(KEEP_DEFERRED, *_places(waiting), registry_version, now, again_at)
 
 
-async def lock_parked(connection: Connection, parked_id: int) -> tuple[str, Record, bool] | None:
-    """Lock a quarantined record and return its topic id, itself, and whether it is resolved already; None if absent."""
-    row = await connection.fetchrow(LOCK_PARKED, parked_id)
-    return None if row is None else (row["topic_id"], _record_of(row), row["resolved_at"] is not None)
-
-
-async def resolve(connection: Connection, parked_id: int, now: datetime, resolution: str) -> None:
-    """Note what became of a quarantined record."""
-    await connection.execute(RESOLVE, parked_id, now, resolution)
-
-
 async def list_parked(
     connection: Connection,
     *,
@@ -198,3 +195,19 @@ async def show_parked(connection: Connection, parked_id: int) -> dict[str, Any] 
     """Return everything that is stored of one quarantined record, its bytes included."""
     row = await connection.fetchrow(SHOW, parked_id)
     return None if row is None else dict(row)
+
+
+async def is_parked(connection: Connection, parked_id: int) -> bool:
+    """Whether quarantine holds the bytes of this record."""
+    return bool(await connection.fetchval(IS_PARKED, parked_id))
+
+
+async def read_metadata(connection: Connection, parked_id: int) -> dict[str, Any] | None:
+    """Return what is known of a quarantined record, all but its bytes and what they say."""
+    row = await connection.fetchrow(READ_METADATA, parked_id)
+    return None if row is None else dict(row)
+
+
+async def list_group(connection: Connection, code: str, participant: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return the same of the oldest unresolved records with a code, of a participant (None: nobody known)."""
+    return [dict(row) for row in await connection.fetch(LIST_GROUP, code, participant, limit)]

@@ -167,6 +167,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "id.tka.hub.erasure.ordered.v1": {
         "participant": "bri", "order": HEX, "document": '{"payload":"e30","signatures":[]}', "cases": ["B.3/000017"],
     },
+    "id.tka.hub.correction.requested.v1": {
+        "participant": "bri", "source": BRI, "id": "e-2", "sha256": DIGEST, "code": "data_invalid", "log_index": 813,
+        "note": "The amount needs two decimals.",
+    },
     "id.tka.hub.heartbeat.v1": {"topic": "to.bri", "partition": 0, "last_sequence": 7, "registry_version": 3},
     "id.tka.hub.sla.warning.v1": CLOCK,
     "id.tka.hub.sla.breached.v1": CLOCK,

@@ -25,9 +25,10 @@ OWNERS = {
     "offices": "connector-immigration",
 }
 # Doors of the ministry that this exchange does not use: tests/connectors/test_ministry_kill.py kills at these.
+# tests/hub/test_repairs.py kills while a repair is carried out.
 # tests/faults/test_reconciliation_kills.py kills while differences and days are reconciled and days counted, and
 # tests/connectors/test_bank_explain_kill.py while a bank explains one.
-ELSEWHERE = {"erasure", "events", "folder", "webhook", "keys", "reconciler", "counts", "explanation"}
+ELSEWHERE = {"erasure", "events", "folder", "webhook", "keys", "reconciler", "counts", "explanation", "repairs"}
 # Passed only by a new spool (tests/connectors/test_lineage.py), by an order of erasure (test_erasure.py) and by an
 # office's folder (test_offices.py).
 SELDOM = (

@@ -17,7 +17,7 @@ from contracts.wire.envelope import read_envelope
 from contracts.wire.key import PrivateKey
 from contracts.wire.record import Record
 from hub import desk, fsck, step
-from hub.desk import Batch, NotParked, StillRefused
+from hub.desk import Batch
 from hub.step import BillingCode
 from hub.store import inbox
 from hub.store.log import RegistryChanged
@@ -325,23 +325,8 @@ async def test_a_poisonous_record_is_parked_with_its_traceback(exchange: Exchang
     ministry = exchange.ministry
     taken = await exchange.take(ministry.sign(ministry.submitted()), bug="where it broke")
     assert dict(taken.refused) == {Code.POISON: 1}
-    row = await exchange.row("SELECT id, fault, traceback FROM quarantine")
+    row = await exchange.row("SELECT fault, traceback FROM quarantine")
     assert (row["fault"], row["traceback"]) == ("hub", "where it broke")
-    taken = await exchange.desk.resend(row["id"], "operator-1", "the bug is repaired", datetime.now(UTC))
-    assert taken.accepted == 1
-    with pytest.raises(NotParked):
-        await exchange.desk.resend(row["id"], "operator-1", "again", datetime.now(UTC))
-
-
-async def test_what_is_still_unacceptable_stays_in_quarantine(exchange: Exchange) -> None:
-    ministry = exchange.ministry
-    record = ministry.sign(ministry.submitted())
-    await exchange.take(record._replace(value=(record.value or b"").replace(b"manager", b"diretor")))
-    async with exchange.database.connection() as connection:
-        parked = await connection.fetchval("SELECT id FROM quarantine")
-    with pytest.raises(StillRefused) as caught:
-        await exchange.desk.resend(parked, "operator-1", "try", datetime.now(UTC))
-    assert caught.value.code == Code.SIGNATURE_INVALID
 
 
 async def test_a_bug_in_one_deferred_record_does_not_hold_up_the_others(

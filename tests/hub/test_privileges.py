@@ -20,7 +20,7 @@ from hub.store.privileges import Role, name_group, read_matrix
 TABLE_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 COLUMN_PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
 # Who asked and who is there: the only things that the API keeps.
-KEPT_BY_THE_API = {"assertions", "sessions", "attempts", "lookups", "answers", "access_tokens"}
+KEPT_BY_THE_API = {"assertions", "sessions", "attempts", "lookups", "answers", "access_tokens", "repair_actions"}
 EVIDENCE = (
     "leaves",
     "tiles",
@@ -56,6 +56,12 @@ ATTACKS = {
     "edit a checkpoint": "UPDATE checkpoints SET note = ''",
     "shrink the tree": "DELETE FROM tree",
     "edit the registry": "UPDATE registry SET document = ''",
+    "edit what a participant signed": "UPDATE inbox SET value = ''",
+    "edit its signature": "UPDATE inbox SET jws = ''",
+    "edit what was refused": "UPDATE quarantine SET value = ''",
+    "edit how it came": "UPDATE quarantine SET headers = '[]', key = NULL",
+    "delete what was refused": "DELETE FROM quarantine",
+    "take the originals' guard off": "ALTER TABLE inbox DISABLE TRIGGER ALL",
     "turn quarantine's counter back": "SELECT setval('quarantine_id_seq', 1)",
     "create a table": "CREATE TABLE mine ()",
     "create a temporary table": "CREATE TEMPORARY TABLE mine ()",
@@ -89,6 +95,13 @@ TRESPASSES = {
         "SELECT kid FROM inbox",
         "SELECT jti FROM assertions",
         "DELETE FROM assertions",
+        "SELECT value FROM quarantine",
+        "UPDATE quarantine SET resolved_at = now()",
+        "UPDATE repair_actions SET outcome = 'done'",
+        "INSERT INTO repair_actions (token, verb, actor, reason, parked_id, settled_at, outcome)"
+        " VALUES (gen_random_uuid(), 'look', 'mine', 'because of it', 1, now(), 'done')",
+        "UPDATE repairs SET state = 'running'",
+        "INSERT INTO repair_items (repair_id, parked_id) VALUES (1, 1)",
     ),
     Role.INTAKE: (
         "UPDATE log SET registry_version = 99",
@@ -99,6 +112,7 @@ TRESPASSES = {
         "INSERT INTO checkpoints VALUES (0, now(), 'mine')",
         "UPDATE inbox SET value = ''",
         "SELECT value FROM quarantine",
+        "SELECT look_at_parked(1)",
         "SELECT * FROM assertions",
     ),
     Role.RELAY: (
@@ -114,7 +128,7 @@ TRESPASSES = {
         "INSERT INTO leaves VALUES (0, 'x')",
     ),
     Role.DEADLINES: (
-        "UPDATE quarantine SET resolved_at = now()",
+        "UPDATE quarantine SET value = ''",
         "UPDATE watermark SET next = 0",
         "INSERT INTO registry SELECT 99, document, log_index, applied_at FROM registry",
     ),
@@ -127,6 +141,8 @@ TRESPASSES = {
         "UPDATE log SET registry_version = 99",
         "DELETE FROM quarantine",
         "UPDATE quarantine SET value = ''",
+        "UPDATE repair_actions SET actor = 'another'",
+        "UPDATE repair_items SET outcome = 'accepted'",
         "INSERT INTO registry SELECT 99, document, log_index, applied_at FROM registry",
     ),
     Role.REGISTRAR: (

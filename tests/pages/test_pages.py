@@ -29,6 +29,7 @@ MATRIX: dict[str, frozenset[Role | None]] = {
     "/register": frozenset({Role.IMMIGRATION, Role.LABOUR_OFFICE, Role.OFFICER}),
     "/minister": frozenset({Role.MINISTER}),
     "/operations": frozenset({Role.OPERATOR}),
+    "/operations/repair": frozenset({Role.OPERATOR}),
     "/oversight": frozenset({Role.OVERSIGHT}),
     "/oversight/findings.csv": frozenset({Role.OVERSIGHT}),
 }

@@ -10,7 +10,7 @@ from hub.lookups import Register
 from hub.store.database import Database
 from hub.trust import RegistryInForce
 from hub.web.counter import Counter
-from hub.web.pages import entrance, figures, oversight, public, staff, worklist
+from hub.web.pages import entrance, figures, oversight, public, repair, staff, worklist
 from hub.web.pages import register as register_page
 from hub.web.pages.frame import Pages, go_to
 from hub.web.people import People, SignInWanted
@@ -35,6 +35,7 @@ def create_routers(
         figures.create_router(database, pages),
         worklist.create_router(database, pages),
         staff.create_router(database, in_force, register, pages),
+        repair.create_router(database, register, pages),
         oversight.create_router(database, register, pages),
         register_page.create_router(database, in_force, register, pages),
     ]

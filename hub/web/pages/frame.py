@@ -36,7 +36,7 @@ ROOMS: Mapping[Role, tuple[tuple[str, str], ...]] = {
     Role.IMMIGRATION: (("/recommendation", "nav.recommendation"), ("/register", "nav.register")),
     Role.LABOUR_OFFICE: (("/register", "nav.register"),),
     Role.OVERSIGHT: (("/oversight", "nav.oversight"), ("/recommendation", "nav.recommendation")),
-    Role.OPERATOR: (("/operations", "nav.operations"),),
+    Role.OPERATOR: (("/operations", "nav.operations"), ("/operations/repair", "nav.repair")),
     Role.OFFICER: (
         ("/work", "nav.work"),
         ("/register", "nav.register"),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -13,9 +13,10 @@ from contracts.errors import EXPLANATIONS, Code
 from contracts.rules.reasons import REASONS
 from hub.accounts import Role
 from hub.clock import utc_now
+from hub.diagnosis import APPEND_AHEAD_MAX
 from hub.lookups import ReasonMissing, Register, SealMissing
 from hub.release import Shelf, read_published
-from hub.store import attention, condition, differences, losses
+from hub.store import attention, condition, differences, losses, sequences
 from hub.store.attention import Cause, LogState
 from hub.store.database import Connection, Database
 from hub.trust import RegistryInForce
@@ -23,6 +24,7 @@ from hub.web.pages.frame import Pages
 from hub.web.pages.language import Speech
 
 OPERATIONS_REFRESH_S = 30
+RECENT = timedelta(days=1)
 APPLICATION_CHARACTERS_MAX = 64
 
 
@@ -38,6 +40,26 @@ class Recommendation:
 
 
 @dataclass(frozen=True, slots=True)
+class Connector:
+    """How a source is: when it was heard of last, how many numbers came behind a missing one, how its clock goes.
+
+    `way` is the shortest time of late from its record of a fact to the hub's receipt.
+    """
+
+    owner: str
+    source: str
+    at: datetime | None
+    complete: int
+    behind_gap: int
+    way: timedelta | None
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether its clock is surely ahead of the hub's."""
+        return self.way is not None and self.way < -APPEND_AHEAD_MAX
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """What an operator asks first: what broke, what is safe, since when, and who is affected."""
 
@@ -48,12 +70,21 @@ class Condition:
     log: LogState
     lost: list[losses.Loss]
     differences: dict[tuple[str, str], int]
-    heard: list[tuple[str, str, datetime | None]]
+    unsent_by_topic: dict[str, int]
+    connectors: list[Connector]
+    database_clock: timedelta
+    broker_way: timedelta | None
 
     @property
     def broken(self) -> int:
         """How many things ask for somebody."""
-        return len(self.causes) + len(self.deferred) + len(self.lost)
+        silent = sum(1 for one in self.connectors if one.is_ahead)
+        return len(self.causes) + len(self.deferred) + len(self.lost) + len(self.gaps) + silent
+
+    @property
+    def gaps(self) -> list[Connector]:
+        """Sources of which something is missing."""
+        return [one for one in self.connectors if one.behind_gap]
 
 
 def explain(speech: Speech, code: str) -> tuple[str, str]:
@@ -108,17 +139,33 @@ class Office:
         async with self._database.connection() as connection:
             registry = await self._in_force.refresh(connection)
             owners = {source: party.id for party in registry.participants.values() for source in party.sources}
-            heard = await attention.read_last_heard(connection, owners)
+            unsent = await condition.read_unsent(connection)
+            before, there, after = utc_now(), await condition.read_clock(connection), utc_now()
             return Condition(
                 causes=await attention.read_causes(connection),
                 deferred=await attention.count_deferred(connection),
-                unsent=sum((await condition.read_unsent(connection)).values()),
+                unsent=sum(unsent.values()),
                 waiting_since=await attention.read_waiting_since(connection),
                 log=await attention.read_log(connection),
                 lost=list(await losses.list_losses(connection, acknowledged=False)),
                 differences=await differences.count_open(connection),
-                heard=sorted((owners[source], source, at) for source, at in heard.items() if owners[source] != "hub"),
+                unsent_by_topic={topic: count for topic, count in sorted(unsent.items()) if count},
+                connectors=await _read_connectors(connection, owners),
+                database_clock=there - before - (after - before) / 2,
+                broker_way=await condition.read_shortest_way(connection, after - RECENT),
             )
+
+
+async def _read_connectors(connection: Connection, owners: Mapping[str, str]) -> list[Connector]:
+    """Return how every source is but the hub's own, in order."""
+    sources = [source for source, owner in sorted(owners.items(), key=lambda pair: pair[::-1]) if owner != "hub"]
+    heard = await attention.read_last_heard(connection, sources)
+    progress = await sequences.read_progress(connection, sources)
+    ways = await attention.read_shortest_ways(connection, sources)
+    return [
+        Connector(owners[one], one, heard[one], progress[one][0], progress[one][1] - progress[one][0], ways[one])
+        for one in sources
+    ]
 
 
 def create_router(database: Database, in_force: RegistryInForce, register: Register, pages: Pages) -> APIRouter:
