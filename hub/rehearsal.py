@@ -55,8 +55,8 @@ def read_outcomes(plan: Plan, unfit: Sequence[Any]) -> dict[Record, Outcome]:
 
 
 def salt(parked: Parked) -> bytes:
-    """Return the digest of a refused message under its salt, as its leaf in the log has it."""
-    return entry.salted_digest(parked.salt, parked.record.value or b"")
+    """Return the digest of a refused message under its salt, as its leaf has it; of an erased one nothing."""
+    return b"" if parked.salt is None else entry.salted_digest(parked.salt, parked.record.value or b"")
 
 
 async def foresee(

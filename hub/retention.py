@@ -38,6 +38,7 @@ LOCK_TRIES_MAX = 5
 BETWEEN_TRIES_S = 0.2
 
 EVIDENCE: Final = "It is evidence: the log, its signatures, or what both are checked with."
+REPAIRED: Final = "It says what operators did about a refused message, which the log has by a digest alone."
 DEDUPLICATION: Final = "It says what was there before. Without it a message could be taken twice."
 DECISIONS: Final = "Decisions are made from it, and overseers compute them again."
 #: Why a table keeps every row, by table.
@@ -45,6 +46,7 @@ KEPT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("leaves", "tree", "tiles", "checkpoints", "cosignatures", "log"), EVIDENCE),
     **dict.fromkeys(("registry", "suspensions", "rule_sets", "contracts", "erasures", "lost_acknowledged"), EVIDENCE),
     **dict.fromkeys(("day_counts", "count_statements", "lookups", "lookup_days"), EVIDENCE),
+    **dict.fromkeys(("repair_actions", "repairs", "repair_items", "sent_back", "corrections"), REPAIRED),
     **dict.fromkeys(("inbox", "watermark", "source_sequences"), DEDUPLICATION),
     **dict.fromkeys(("cases", "billing_codes", "differences", "reconciliation_reports"), DECISIONS),
     **dict.fromkeys(("dossiers", "oversight_position", "findings", "register", "register_grants"), DECISIONS),

@@ -27,6 +27,7 @@ class Cause(StrEnum):
     COUNT_SKIPPED = "count_skipped"
     COUNT_NOT_MADE = "count_not_made"
     LOOKUPS_SKIPPED = "lookups_skipped"
+    REPAIR_UNAPPROVED = "repair_unapproved"
     PACK_OF_ANOTHER_PAST = "pack_of_another_past"
     LOG_SUCCEEDED = "log_succeeded"
     SUCCESSION_UNFOUNDED = "succession_unfounded"
@@ -91,6 +92,10 @@ CAUSES: Final[Mapping[str, Words]] = MappingProxyType(
         Cause.LOOKUPS_SKIPPED: Words(
             "A day's record of look-ups has no root in the log, or a second one.",
             "Catatan pembukaan data suatu hari tidak memiliki akar di log, atau memiliki dua.",
+        ),
+        Cause.REPAIR_UNAPPROVED: Words(
+            "An operator took a refused message up again, or approved that, without a second person.",
+            "Operator mengambil lagi pesan yang ditolak, atau menyetujuinya, tanpa orang kedua.",
         ),
         Cause.PACK_OF_ANOTHER_PAST: Words(
             "A pack shows another entry than the log showed here: the log has two pasts.",

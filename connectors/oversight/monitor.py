@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from connectors.oversight import operator_actions
 from connectors.oversight.alarm import Alarm, Cause
 from connectors.oversight.log_source import LogSource
 from connectors.oversight.monitor_state import Followed, MonitorState
@@ -217,11 +218,15 @@ class EntryReader:
                 self._monitor.successions.append((place, said))
             case "lookups":
                 self._take_lookups(place, said)
+            case "operator_action":
+                fault = operator_actions.judge(self._state, said)
+                if fault is not None:
+                    self._monitor.alarm(Cause.REPAIR_UNAPPROVED, f"entry {place}", fault, entry=said)
             case "refused":
                 if "sequence" in said and _is_authors(said):
                     self._state.keep_refused_number(said["source"], int(said["sequence"]), said["participant"])
             case _:
-                # Deadlines and what operators did need nothing but their place, and whose they are.
+                # Deadlines need nothing but their place, and whose they are.
                 pass
 
     def _take_accepted(self, place: int, said: dict[str, Any]) -> None:

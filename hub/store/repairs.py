@@ -138,7 +138,7 @@ class Operator(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """A refused message as a repair reads it."""
+    """A refused message as a repair reads it; `salt` is None once it was erased."""
 
     id: int
     code: str
@@ -146,7 +146,7 @@ class Parked(NamedTuple):
     source: str | None
     event_id: str | None
     log_index: int
-    salt: bytes
+    salt: bytes | None
     resolved: bool
     topic_id: str
     record: Record

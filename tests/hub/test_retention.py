@@ -12,9 +12,8 @@ import pytest
 from contracts.errors import Code
 from contracts.wire.record import Record
 from hub import accounts, fsck, retention
-from hub.desk import StillRefused
 from hub.retention import ATTEMPTS_KEPT_MONTHS, QUARANTINE_KEPT_DAYS, STRETCHES_KEPT_DAYS, BusyElsewhere, add_months
-from hub.store import counts, positions
+from hub.store import counts, positions, repairs
 from hub.store import retention as store
 from hub.store.positions import Superseded
 from hub.store.privileges import read_matrix
@@ -135,8 +134,10 @@ async def test_a_refused_record_without_its_bytes_cannot_be_taken_up_and_is_know
     assert (await apply(exchange)).parked == 2
     row = await exchange.row("SELECT value, headers, salt, key FROM quarantine ORDER BY id DESC LIMIT 1")
     assert row == {"value": None, "headers": "[]", "salt": None, "key": None}
-    with pytest.raises(StillRefused):
-        await exchange.desk.resend(2, "siti", "Try.", NOW)
+    nobody = (None,) * 5
+    dry_run = repairs.Action(1, "rehearse", 2, *nobody, "siti", "Try.", NOW, None, None, None)
+    async with exchange.database.connection() as connection:
+        assert await repairs.select(connection, dry_run, 10) == ([], 0)
     assert (await exchange.take(record)).accepted == 0
     assert await fsck.check(exchange.database) == []
     assert len(await list_refused(exchange)) == 2

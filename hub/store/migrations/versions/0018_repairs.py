@@ -4,10 +4,12 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0017"
-down_revision: str | None = "0016"
+revision = "0018"
+down_revision: str | None = "0017"
 branch_labels = None
 depends_on = None
+# It only adds: a hub that knows nothing of repairs works on.
+FLOOR = "0017"
 
 
 def upgrade() -> None:
