@@ -4,12 +4,12 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0018"
-down_revision: str | None = "0017"
+revision = "0019"
+down_revision: str | None = "0018"
 branch_labels = None
 depends_on = None
 # It only adds: a hub that knows nothing of repairs works on.
-FLOOR = "0017"
+FLOOR = "0018"
 
 
 def upgrade() -> None:
