@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from hub.health import Health
-from hub.web import problems
+from hub.web import description, problems
 from hub.web.frame import Frame
 from hub.web.limits import Limiter
 
@@ -67,5 +67,6 @@ def create_app(health: Health, *routers: APIRouter, limiter: Limiter | None = No
     for router in routers:
         app.include_router(router)
     problems.install(app)
+    description.install(app)
     app.add_middleware(Frame, limiter=limiter)
     return app

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.docs import commands_page, events_page, refusals_page, settings_page
+from tests.docs import api_documents, commands_page, events_page, refusals_page, settings_page
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 
@@ -12,6 +12,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page.write_page,
     "events.md": events_page.write_page,
     "refusal-codes.md": refusals_page.write_page,
+    "openapi.json": api_documents.write_openapi,
+    "asyncapi.json": api_documents.write_asyncapi,
 }
 
 
