@@ -14,6 +14,7 @@ from devstack.choice import engine_answers
 from devstack.kafka import Kafka, start_kafka
 from devstack.postgres import Postgres, start_postgres
 from devstack.run import Run
+from tests.history import find_release_before
 from tests.interop import toolchains
 
 _numbers = itertools.count(1)
@@ -36,9 +37,10 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "chromium": lambda: Path("/usr/bin/chromium").is_file(),
     "softhsm": lambda: shutil.which("softhsm2-util") is not None,
     "promtool": lambda: shutil.which("promtool") is not None,
+    "the release before": lambda: find_release_before() is not None,
     "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
 }
-ONLY_WHERE_PRESENT = {"docker engine"}
+ONLY_WHERE_PRESENT = {"docker engine", "the release before"}
 
 
 def pytest_configure(config: pytest.Config) -> None:

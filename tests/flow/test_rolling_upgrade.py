@@ -1,10 +1,14 @@
 """docs/how-to/upgrade.md: a release is rolled out process by process, and messages go on all the while.
 
-The next release is made here: today's code with one more revision of the schema, which expands it.
+The next release is made here: today's code with one more revision of the schema, which expands it. The one before is
+taken from the repository's history, where that is here: the code as it was before the newest revision of the schema.
 """
 
+import io
 import re
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from devstack.postgres import Postgres
 from hub.store import schema
 from tests.faults.exchange import Exchange, open_exchange
 from tests.faults.rig import REPOSITORY
+from tests.history import find_release_before
 
 PAGE = REPOSITORY / "docs" / "how-to" / "upgrade.md"
 NEXT = 9999
@@ -76,7 +81,7 @@ def test_a_release_is_rolled_out_under_load(own: Exchange, release: dict[str, st
     own.rig.wait_ready("hub-intake-1")
     for name in ORDER:
         telling += own.load(1)
-        replace(own, name, release)
+        replace(own, name, release, int(schema.newest_version()), NEXT)
     own.settle(telling)
     assert own.findings() == []
     for command in checks:
@@ -89,14 +94,43 @@ def test_a_release_is_rolled_out_under_load(own: Exchange, release: dict[str, st
     assert (refused.returncode, "use the newer hub's" in refused.stderr) == (2, True)
 
 
-def replace(exchange: Exchange, name: str, release: dict[str, str]) -> None:
+@pytest.mark.needs("the release before")
+def test_the_release_before_works_beside_this_one(own: Exchange, tmp_path: Path) -> None:
+    before = find_release_before()
+    assert before is not None
+    folder = tmp_path / "before"
+    unpack(before.commit, folder)
+    environment = {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"}
+    own.rig.extra |= dict.fromkeys(ORDER, environment)
+    own.begin()
+    telling = own.load(3)
+    for name in ORDER:
+        telling += own.load(1)
+        replace(own, name, {"PYTHONPATH": str(REPOSITORY)}, int(before.schema), int(schema.newest_version()))
+    own.settle(telling)
+    assert own.findings() == []
+
+
+def unpack(commit: str, folder: Path) -> None:
+    """Lay out the shipped code of a commit, beside today's tests."""
+    archive = subprocess.run(
+        ["git", "archive", "--format=tar", commit, "hub", "contracts", "keys", "connectors"],
+        cwd=REPOSITORY, capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        opened.extractall(folder, filter="data")
+    for name in ("tests", "devstack"):
+        (folder / name).symlink_to(REPOSITORY / name)
+
+
+def replace(exchange: Exchange, name: str, release: dict[str, str], before: int, after: int) -> None:
     """Stop a process in order and start the next release's in its place, as the page says."""
     rig, old = exchange.rig, exchange.rig.running[name]
-    assert rig.read_figure(name, "hub_schema_version") == int(schema.newest_version())
+    assert rig.read_figure(name, "hub_schema_version") == before
     rig.stop(name)
     assert old.returncode == 0, old.read_log_tail()
     assert "hub.part_cut_off" not in old.read_log()
     rig.extra[name] = {**rig.extra.get(name, {}), **release}
     rig.start(name)
     rig.wait_ready(name)
-    assert rig.read_figure(name, "hub_schema_version") == NEXT
+    assert rig.read_figure(name, "hub_schema_version") == after

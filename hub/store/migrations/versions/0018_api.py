@@ -8,6 +8,8 @@ revision = "0018"
 down_revision: str | None = "0017"
 branch_labels = None
 depends_on = None
+# It adds tables alone.
+FLOOR = "0017"
 
 
 def upgrade() -> None:
