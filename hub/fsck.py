@@ -1,10 +1,10 @@
 """fsck: fold everything again from the inbox, in the order of the log, and compare with what is stored.
 
 It reads one snapshot and changes nothing. What it proves: cases and billing codes are the fold of the accepted
-messages, and so are differences, daily reports, dossiers and the register; every message has its leaf, with the bytes
-that the message demands; the log's tree, its tiles and what was signed of it are those of the leaves; positions and
-streams have no gap; there is one recommendation per revision. A deadline's passing and an operator's closing of a
-difference are leaves of their own and are folded where they stand.
+messages, and so are differences, daily reports, dossiers, the register and the months' statistics; every message has
+its leaf, with the bytes that the message demands; the log's tree, its tiles and what was signed of it are those of the
+leaves; positions and streams have no gap; there is one recommendation per revision. A deadline's passing and an
+operator's closing of a difference are leaves of their own and are folded where they stand.
 """
 
 import hashlib
@@ -36,6 +36,7 @@ from hub.dossier_check import check_dossiers
 from hub.erased import read_erased
 from hub.log_check import check_tree
 from hub.lookup_days import check_days
+from hub.month_check import check_months
 from hub.provenance import Finding, Keys, Messages, check_leaves, check_streams, read_keys
 from hub.step import (
     BILL_TIMER,
@@ -118,6 +119,7 @@ async def check(database: Database) -> list[Finding]:
         findings += await _check_parked(connection)
         findings += await _check_fold(connection, log, keys)
         findings += await check_dossiers(connection, await inspection.read_claims(connection))
+        findings += await check_months(connection)
         findings += [finding async for finding in check_streams(connection, keys)]
         findings += await _check_recommendations(connection)
         findings += [finding async for finding in check_days(connection)]

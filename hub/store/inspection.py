@@ -63,6 +63,9 @@ READ_FOLLOWED_RECOMMENDATIONS = """
     SELECT DISTINCT ON (leaf_index) leaf_index, key, value FROM outbox
     WHERE leaf_index < $1 AND topic = 'recommendations' ORDER BY leaf_index, value"""
 READ_DOSSIERS = "SELECT subject, facts, listed FROM dossiers ORDER BY subject"
+READ_MONTHS = """
+    SELECT m.month, m.log_size, m.log_root, m.rule_sets, m.counted_at, m.figures, c.note
+    FROM monthly_statistics m LEFT JOIN checkpoints c ON c.size = m.log_size WHERE m.final ORDER BY m.month"""
 READ_CLAIMS = "SELECT code, case_id FROM billing_codes WHERE case_id IS NOT NULL"
 READ_CASES = "SELECT id, facts, personal, standing, told, rule_set FROM cases ORDER BY id"
 READ_CODES = "SELECT code, case_id, facts, told FROM billing_codes ORDER BY code"

@@ -15,6 +15,7 @@ from contracts.rules.rulebook import RuleSet
 from contracts.wire.key import PrivateKey
 from devstack.agencies.year import Told
 from devstack.postgres import Postgres
+from hub.month_check import check_months
 from hub.overseer import Overseer
 from hub.statistics import MonthKeeper
 from hub.store import audit, dossiers, statistics, tiles
@@ -195,3 +196,26 @@ async def test_overseers_are_told_how_files_were_handled(exchange: Exchange) -> 
                and f"{one.time + timedelta(hours=7):%Y-%m}" == "2025-08"]  # fmt: skip
     assert sum(row.number for row in rows if row.what == "pause") <= len(notices)
     assert {row.what for row in rows} >= {"pause", "visa"}
+
+
+ALTERED = {
+    'UPDATE monthly_statistics SET figures = replace(figures, \'"received","total","","\', '
+    '\'"received","total","","9\')': "month_differs",
+    "UPDATE monthly_statistics SET figures = '[]'": "month_differs",
+    "UPDATE monthly_statistics SET figures = 'x'": "unreadable",
+    "UPDATE monthly_statistics SET log_root = 'another'": "month_wrong",
+    "UPDATE monthly_statistics SET rule_sets = '2021/9'": "month_wrong",
+}
+
+
+async def test_a_month_that_was_altered_is_found(exchange: Exchange) -> None:
+    assert AUGUST in await keep(exchange, LATER)
+    async with exchange.database.connection() as connection:
+        for statement, kind in ALTERED.items():
+            transaction = connection.transaction()
+            await transaction.start()
+            assert await check_months(connection) == []
+            await connection.execute("ALTER TABLE monthly_statistics DISABLE TRIGGER ALL")
+            await connection.execute(statement)
+            assert [one.kind for one in await check_months(connection)] == [kind], statement
+            await transaction.rollback()
