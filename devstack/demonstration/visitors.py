@@ -15,6 +15,8 @@ VISITORS: Mapping[str, tuple[str, ...]] = {
     "bank": ("--role", "bank", "--participant", "bri"),
     "immigration": ("--role", "immigration"),
     "oversight": ("--role", "oversight"),
+    "officer": ("--role", "officer", "--unit", "unit_00000000"),
+    "minister": ("--role", "minister"),
 }
 
 
