@@ -11,6 +11,7 @@ from hub.store import schema
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = "hub/store/migrations/versions"
 GIT_LIMIT_S = 20
+COMMITS_MAX = 50
 
 
 class Release(NamedTuple):
@@ -22,14 +23,15 @@ class Release(NamedTuple):
 
 @cache
 def find_release_before() -> Release | None:
-    """Return the last commit before the newest revision of the schema, if its hub may work on today's schema."""
-    newest = next((ROOT / VERSIONS).glob(f"{schema.newest_version()}_*.py"))
-    added = _git("log", "--diff-filter=A", "--format=%H", "-1", "--", newest.relative_to(ROOT).as_posix())
-    listed = _git("ls-tree", "--name-only", f"{added}~1", f"{VERSIONS}/") if added else ""
-    revisions = re.findall(r"/(\d{4})_\w+\.py$", listed, re.MULTILINE)
-    if not revisions or max(revisions) < schema.floor_version():
-        return None
-    return Release(f"{added}~1", max(revisions))
+    """Return the last commit whose schema was another one, if its hub may work on today's schema."""
+    newest, floor = schema.newest_version(), schema.floor_version()
+    for commit in _git("log", "--format=%H", f"-{COMMITS_MAX}", "--", VERSIONS).split():
+        listed = _git("ls-tree", "--name-only", commit, f"{VERSIONS}/")
+        revisions = re.findall(r"/(\d{4})_\w+\.py$", listed, re.MULTILINE)
+        # A commit halfway through a renumbering was never a release.
+        if revisions and len(revisions) == len(set(revisions)) and floor <= max(revisions) < newest:
+            return Release(commit, max(revisions))
+    return None
 
 
 def _git(*arguments: str) -> str:
