@@ -141,12 +141,13 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
     if name == "metrics":
         return probes.create_app(hub.health)
     # Imported late: templates and their languages take time to load, which only this part needs.
-    from hub.web import asyncapi, facts, tokens
+    from hub.web import asyncapi, facts, inquiries, tokens
     from hub.web import register as register_door
     from hub.web.access import Guard
     from hub.web.counter import Counter
     from hub.web.limits import Limiter, Quota
     from hub.web.pages import door as pages_door
+    from hub.web.pages.staff import Office
 
     url, settings = hub.settings.hub_api_url, hub.settings
     limiter = Limiter(Quota("address", settings.hub_api_address_quota))
@@ -163,6 +164,7 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
         log_door.create_router(hub.database, hub.registry),
         facts.create_router(hub.database, guard, counter),
         register_door.create_router(hub.database, guard),
+        inquiries.create_router(hub.database, guard, Office(hub.database, hub.registry), register),
         asyncapi.create_router(hub.database, hub.registry, settings.topic_prefix),
         *pages_door.create_routers(hub.database, hub.registry, register, counter, pages),
         limiter=limiter,

@@ -21,7 +21,7 @@ from contracts.wire.instant import write_instant
 from hub.accounts import Person, Role
 from hub.settings import SettingsInvalid
 from hub.store import lookups
-from hub.store.database import Database
+from hub.store.database import Connection, Database
 from hub.store.lookups import Leaf
 
 SEALED_BYTES = 2_048
@@ -72,6 +72,14 @@ class Register:
 
     async def note(self, person: Person, page: str, subject: str, reason: str, now: datetime) -> None:
         """Write down that `person` looks at `subject`. Raises ReasonMissing or SealMissing: then show nothing."""
+        async with self._database.connection() as connection:
+            await self.note_within(connection, person, (page, subject, reason), now)
+
+    async def note_within(
+        self, connection: Connection, person: Person, what: tuple[str, str, str], now: datetime
+    ) -> None:
+        """Write down a look-up, its page, subject and reason, in the caller's transaction. Raises like `note`."""
+        page, subject, reason = what
         reason = " ".join(reason.split())[:REASON_CHARACTERS_MAX]
         if len(reason) < REASON_CHARACTERS_MIN:
             raise ReasonMissing
@@ -80,11 +88,9 @@ class Register:
         members |= {"subject": subject, "reason": reason}
         if role is not Role.OVERSIGHT:
             row = (now, role.value, actor, page, subject, reason)
-            async with self._database.connection() as connection:
-                await lookups.add_open(connection, day, row, make_leaf(write_open(members)))
+            await lookups.add_open(connection, day, row, make_leaf(write_open(members)))
             return
         if self._oversight_key is None:
             raise SealMissing
         sealed = seal(members, self._oversight_key)
-        async with self._database.connection() as connection:
-            await lookups.add_sealed(connection, day, [(sealed, make_leaf(write_sealed(day.isoformat(), sealed)))])
+        await lookups.add_sealed(connection, day, [(sealed, make_leaf(write_sealed(day.isoformat(), sealed)))])

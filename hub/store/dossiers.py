@@ -58,7 +58,8 @@ ADD_FINDING = """
 CLOSE_FINDING = "UPDATE findings SET closed_at = $2, closed_index = $3 WHERE number = $1"
 LIST_FINDINGS = """
     SELECT number, id, revision, finding, subject, rule_set, lead, opened_at, opened_index, closed_at, closed_index
-    FROM findings WHERE ($1 OR closed_at IS NULL) AND ($2::text IS NULL OR finding = $2) ORDER BY number"""
+    FROM findings WHERE ($1 OR closed_at IS NULL) AND ($2::text IS NULL OR finding = $2) AND number > $3
+    ORDER BY number LIMIT $4"""
 READ_FINDING = """
     SELECT number, id, revision, finding, subject, rule_set, lead, opened_at, opened_index, closed_at, closed_index
     FROM findings WHERE number = $1"""
@@ -227,9 +228,11 @@ async def close_finding(connection: Connection, number: int, now: datetime, inde
     await connection.execute(CLOSE_FINDING, number, now, index)
 
 
-async def list_findings(connection: Connection, *, closed: bool, finding: str | None = None) -> list[dict[str, Any]]:
-    """Return the findings that are open, and with `closed` those that are over too."""
-    return [_show(row) for row in await connection.fetch(LIST_FINDINGS, closed, finding)]
+async def list_findings(
+    connection: Connection, *, closed: bool, finding: str | None = None, after: int = 0, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the findings that are open, and with `closed` those that are over too, behind the number `after`."""
+    return [_show(row) for row in await connection.fetch(LIST_FINDINGS, closed, finding, after, limit)]
 
 
 async def read_finding(connection: Connection, number: int) -> dict[str, Any] | None:

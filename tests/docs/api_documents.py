@@ -6,11 +6,13 @@ from typing import Any, cast
 from contracts.asyncapi import describe
 from contracts.registry import Registry
 from hub.health import Health
+from hub.lookups import Register
 from hub.store.database import Database
 from hub.trust import RegistryInForce
-from hub.web import asyncapi, facts, log, machines, probes, register, tokens
+from hub.web import asyncapi, facts, inquiries, log, machines, probes, register, tokens
 from hub.web.access import Guard
 from hub.web.counter import Counter
+from hub.web.pages.staff import Office
 from tests.contracts.root_world import write_registry
 from tests.hub.exchange import BANK_CODES, BANK_TYPES, HEARD, IMMIGRATION_TYPES, MINISTRY_TYPES
 from tests.hub.world import World
@@ -52,6 +54,7 @@ def write_openapi() -> str:
         log.create_router(database, in_force),
         facts.create_router(database, guard, Counter(database)),
         register.create_router(database, guard),
+        inquiries.create_router(database, guard, Office(database, in_force), Register(database, None)),
         asyncapi.create_router(database, in_force, ""),
     )
     return _write(app.openapi())

@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from hub.health import Health
+from hub.lookups import Register
 from hub.store import outbox
 from hub.trust import RegistryInForce
-from hub.web import asyncapi, facts, log, machines, probes, register, tokens
+from hub.web import asyncapi, facts, inquiries, log, machines, probes, register, tokens
 from hub.web.access import Guard
 from hub.web.counter import Counter
+from hub.web.pages.staff import Office
 from tests.connectors.exploration import EXAMPLES, explore
 from tests.connectors.serving import served
 from tests.docs.api_documents import write_openapi
@@ -66,6 +68,9 @@ async def test_the_hubs_api(bench: Bench, authentic: bool) -> None:
         log.create_router(bench.database, in_force),
         facts.create_router(bench.database, guard, counter),
         register.create_router(bench.database, guard),
+        inquiries.create_router(
+            bench.database, guard, Office(bench.database, in_force), Register(bench.database, None)
+        ),
         asyncapi.create_router(bench.database, in_force, ""),
     ]
     app = probes.create_app(health, *routers)

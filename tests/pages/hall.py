@@ -26,10 +26,11 @@ from hub.store import accounts, statistics
 from hub.store.database import Database
 from hub.store.statistics import Month
 from hub.trust import RegistryInForce
-from hub.web import facts, log, machines, probes, tokens
+from hub.web import facts, inquiries, log, machines, probes, tokens
 from hub.web.access import Guard
 from hub.web.counter import Counter
 from hub.web.pages import door
+from hub.web.pages.staff import Office
 from tests.hub.exchange import PERSON, Exchange
 from tests.oversight.year import RULES, read_facts, tell
 
@@ -213,6 +214,7 @@ def create_app(exchange: Exchange, database: Database, url: str) -> tuple[FastAP
         tokens.create_router(database, in_force, guard),
         log.create_router(database, in_force),
         facts.create_router(database, guard, counter),
+        inquiries.create_router(database, guard, Office(database, in_force), register),
         *routers,
     )
     door.install(app, pages)

@@ -11,6 +11,9 @@ import pytest
 from contracts.wire import base64url
 from contracts.wire.key import PrivateKey
 from hub.progress import Stage
+from hub.store import clients
+from hub.store.clients import Client
+from hub.web.access import digest_token
 from tests.hub.exchange import PERSON
 from tests.pages.hall import URL, Hall, number_of
 
@@ -33,7 +36,7 @@ async def keys(hall: Hall) -> dict[str, PrivateKey]:
     bri, mandiri = hall.exchange.bri, hall.exchange.mandiri
     await hall.exchange.take(*(bri.sign(bri.paid(f"82026990000010{n}", amount="-1.00")) for n in range(5)))
     await hall.exchange.take(mandiri.sign(mandiri.paid("820269900000200", amount="-1.00")))
-    made = {name: PrivateKey.generate("Ed25519") for name in ("bri", "mandiri")}
+    made = {name: PrivateKey.generate("Ed25519") for name in ("bri", "mandiri", "immigration")}
     participants = hall.exchange.participants()
     for party in participants:
         if party["id"] in made:
@@ -95,3 +98,62 @@ async def test_refusals_want_an_assertion(hall: Hall, keys: dict[str, PrivateKey
         ]
     assert [answer.status_code for answer in answers] == [401, 401, 401]
     assert all(answer.headers["content-type"] == "application/problem+json" for answer in answers)
+
+
+async def test_an_inquiry_is_logged_once_however_often_it_is_sent(hall: Hall, keys: dict[str, PrivateKey]) -> None:
+    async def count() -> int:
+        async with hall.exchange.database.connection() as connection:
+            return int(await connection.fetchval("SELECT count(*) FROM lookups WHERE page = 'recommendation'"))
+
+    async with hall.open_browser() as program:
+
+        async def ask(
+            key: str, stage: str, reason: str = "Visa application 17", by: str = "immigration"
+        ) -> httpx.Response:
+            body = {"application": number_of(stage), "reason": reason}
+            headers = assert_as(keys[by], by) | {"Idempotency-Key": key}
+            return await program.post("/api/v1/recommendation-inquiries", json=body, headers=headers)
+
+        before = await count()
+        first, again = await ask("one", "at_immigration"), await ask("one", "at_immigration")
+        assert first.json() == again.json()
+        assert (first.json()["state"], first.json()["revision"]) == ("issued", 1)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert await count() == before + 1
+        assert (await ask("two", "received")).json()["state"] is None
+        assert await count() == before + 2
+        refused = [
+            await ask("one", "withdrawn"),
+            await ask("three", "received", " "),
+            await ask("four", "received", by="bri"),
+        ]
+        assert [one.status_code for one in refused] == [422, 400, 403]
+        assert await count() == before + 2
+        assert not [canary for canary in PERSON.values() if canary in first.text.replace("2026-", "")]
+
+
+async def test_the_oversight_bodys_machine_reads_the_findings_sealed(hall: Hall) -> None:
+    secret = "a secret of the test's own"
+    client = Client("analysis", "oversight", None, None, ["findings:read"], digest_token(secret))
+    async with hall.exchange.database.connection() as connection:
+        assert await clients.add(connection, client, datetime.now(UTC))
+        sealed = await connection.fetchval("SELECT count(*) FROM lookups WHERE sealed IS NOT NULL")
+    async with hall.open_browser() as program:
+        form = {"grant_type": "client_credentials"}
+        token = (await program.post("/api/v1/token", data=form, auth=("analysis", secret))).json()["access_token"]
+        bearer, after = {"Authorization": f"Bearer {token}"}, ""
+        found: list[dict[str, Any]] = []
+        for _ in range(20):
+            query = {"limit": "1", "after": after}
+            page = (await program.get("/api/v1/findings", params=query, headers=bearer)).json()
+            found, after = found + page["findings"], page["next"]
+            if after is None:
+                break
+        forged = await program.get("/api/v1/findings", params={"after": "AAAA"}, headers=bearer)
+    assert "silent_file" in {one["finding"] for one in found}
+    assert len({one["number"] for one in found}) == len(found)
+    assert forged.status_code == 400
+    async with hall.exchange.database.connection() as connection:
+        noted = await connection.fetchval("SELECT count(*) FROM lookups WHERE sealed IS NOT NULL")
+        assert noted - sealed >= len(found)
+        assert not await connection.fetchval("SELECT count(*) FROM lookups WHERE role = 'oversight'")

@@ -119,12 +119,16 @@ class Office:
     async def read_recommendation(self, application: str) -> Recommendation | None:
         """Return what stands for an application, or None where nothing was ever recommended."""
         async with self._database.connection() as connection:
-            standing = await attention.read_standing(connection, application)
-            if standing is None:
-                return None
-            told = await attention.read_recommended(connection, application)
-            leaf_index, since = told[-1] if told else (None, None)
-            proof = None if leaf_index is None else await self._prove(connection, leaf_index)
+            return await self.find_recommendation(connection, application)
+
+    async def find_recommendation(self, connection: Connection, application: str) -> Recommendation | None:
+        """Return the same, read in the caller's transaction."""
+        standing = await attention.read_standing(connection, application)
+        if standing is None:
+            return None
+        told = await attention.read_recommended(connection, application)
+        leaf_index, since = told[-1] if told else (None, None)
+        proof = None if leaf_index is None else await self._prove(connection, leaf_index)
         return Recommendation(application, json.loads(standing), since, leaf_index, proof)
 
     async def _prove(self, connection: Connection, leaf_index: int) -> str | None:
