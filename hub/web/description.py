@@ -58,7 +58,9 @@ def complete(document: dict[str, Any]) -> None:
     components["headers"] = _HEADERS
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            validated = method == "get" and path.startswith(VALIDATED)
+            content = operation["responses"].get("200", {}).get("content", {})
+            # A stream is never whole, and has no name for what it holds.
+            validated = method == "get" and path.startswith(VALIDATED) and "text/event-stream" not in content
             if validated:
                 _add_validator(operation)
             for status, answer in operation["responses"].items():

@@ -55,6 +55,8 @@ async def serve(app: FastAPI, listener: socket.socket, name: str, stop: asyncio.
         lifespan="off",
     )
     server = _Server(config)
+    # Answers that go on for long end by themselves.
+    app.state.stop = stop
     log.info(f"{name}.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
     serving = asyncio.create_task(server.serve([listener]))
     stopping = asyncio.create_task(stop.wait())

@@ -9,10 +9,11 @@ from hub.health import Health
 from hub.lookups import Register
 from hub.store.database import Database
 from hub.trust import RegistryInForce
-from hub.web import asyncapi, facts, inquiries, log, machines, probes, register, tokens
+from hub.web import asyncapi, facts, inquiries, live, log, machines, probes, register, tokens
 from hub.web.access import Guard
 from hub.web.counter import Counter
 from hub.web.pages.staff import Office
+from hub.web.people import People
 from tests.contracts.root_world import write_registry
 from tests.hub.exchange import BANK_CODES, BANK_TYPES, HEARD, IMMIGRATION_TYPES, MINISTRY_TYPES
 from tests.hub.world import World
@@ -46,7 +47,7 @@ def write_openapi() -> str:
     """Return the OpenAPI document's text: of the routes alone, so that no database is asked."""
     database = cast("Database", None)
     in_force = RegistryInForce(World().root.public)
-    guard = Guard(database, in_force, URL, None)
+    guard, people = Guard(database, in_force, URL, None), People(database, secure=True)
     app = probes.create_app(
         Health(),
         machines.create_router(database, in_force, guard),
@@ -55,6 +56,7 @@ def write_openapi() -> str:
         facts.create_router(database, guard, Counter(database)),
         register.create_router(database, guard),
         inquiries.create_router(database, guard, Office(database, in_force), Register(database, None)),
+        live.create_router(live.Gallery(Counter(database), people), people),
         asyncapi.create_router(database, in_force, ""),
     )
     return _write(app.openapi())

@@ -12,10 +12,11 @@ from hub.health import Health
 from hub.lookups import Register
 from hub.store import outbox
 from hub.trust import RegistryInForce
-from hub.web import asyncapi, facts, inquiries, log, machines, probes, register, tokens
+from hub.web import asyncapi, facts, inquiries, live, log, machines, probes, register, tokens
 from hub.web.access import Guard
 from hub.web.counter import Counter
 from hub.web.pages.staff import Office
+from hub.web.people import People
 from tests.connectors.exploration import EXAMPLES, explore
 from tests.connectors.serving import served
 from tests.docs.api_documents import write_openapi
@@ -61,7 +62,7 @@ def with_known(document: dict[str, Any]) -> dict[str, Any]:
 async def test_the_hubs_api(bench: Bench, authentic: bool) -> None:
     health, in_force = Health(), RegistryInForce(bench.world.root.public)
     counter = Counter(bench.database)
-    guard = Guard(bench.database, in_force, API_URL, None)
+    guard, people = Guard(bench.database, in_force, API_URL, None), People(bench.database, secure=True)
     routers = [
         machines.create_router(bench.database, in_force, guard),
         tokens.create_router(bench.database, in_force, guard),
@@ -71,6 +72,7 @@ async def test_the_hubs_api(bench: Bench, authentic: bool) -> None:
         inquiries.create_router(
             bench.database, guard, Office(bench.database, in_force), Register(bench.database, None)
         ),
+        live.create_router(live.Gallery(counter, people), people),
         asyncapi.create_router(bench.database, in_force, ""),
     ]
     app = probes.create_app(health, *routers)
