@@ -1,8 +1,8 @@
-"""Measure the hub, the agencies and a year of national traffic; results in build/bench/*.json.
+"""Measure the hub, the agencies, a year of national traffic and the pages; results in build/bench/*.json.
 
 python -m tests.bench                       at full size: 1,000,000 messages, about a quarter of an hour
 python -m tests.bench --messages 100000     shorter, with the last section smaller
-python -m tests.bench --part log            one part alone: exchange, log, agencies, watch, year
+python -m tests.bench --part log            one part alone: exchange, log, agencies, watch, year, pages
 python -m tests.bench --small               about 2,000 messages: whether it works, not how fast it is
 """
 
@@ -25,8 +25,9 @@ from contracts.wire.signature import VerifiedRoots
 from devstack.agencies.year import NATIONAL_FILES
 from devstack.choice import FORCE_VARIABLE, Choice
 from devstack.kafka import LONG_JVM, SHORT_JVM
-from devstack.postgres import DURABLE
+from devstack.postgres import DURABLE, start_postgres
 from devstack.processes import StackError
+from devstack.run import Run
 from devstack.stack import Stack, start_stack
 from tests.bench import report
 from tests.bench.agencies import measure_agencies, table_of
@@ -35,6 +36,7 @@ from tests.bench.figures import Span, join, write_figures
 from tests.bench.floor import Floor, collect, set_mark
 from tests.bench.installation import BenchFailed, Installation, install
 from tests.bench.latency import measure_latencies
+from tests.bench.pages import measure_pages
 from tests.bench.sizes import show_growth
 from tests.bench.traffic import LIFE, Message, Traffic
 from tests.bench.watch import measure_watch
@@ -48,7 +50,7 @@ SMALL_SECONDS = 1.0
 RATED_MESSAGES_MAX = 100_000
 DAYS_RATED = 5
 LOAD_SHARE = 0.5
-PARTS = ("exchange", "log", "agencies", "watch", "year")
+PARTS = ("exchange", "log", "agencies", "watch", "year", "pages")
 FOLDER_DEFAULT = Path("build/bench")
 
 
@@ -201,6 +203,17 @@ def measure_parts(console: Console, size: Size, folder: Path, parts: Sequence[st
             console.print(table_of("How fresh, and how soon told", rows))
 
 
+def time_pages(console: Console, size: Size, folder: Path) -> None:
+    """Time the pages, which need a database alone."""
+    run = Run()
+    try:
+        postgres = start_postgres(run)
+        measure_pages(console, postgres, folder, small=size.messages <= SMALL_MESSAGES)
+        postgres.close()
+    finally:
+        run.close()
+
+
 def read_arguments(arguments: Sequence[str]) -> tuple[Size, Path, Sequence[str]]:
     """Read the command line: how much to do, where the results go, which parts are measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure how fast the hub is.")
@@ -223,8 +236,10 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console()
     try:
-        if set(parts) != {"year"}:
+        if not set(parts) <= {"year", "pages"}:
             measure_parts(console, size, folder, parts)
+        if "pages" in parts:
+            time_pages(console, size, folder)
         if "year" in parts:
             files = SMALL_FILES if size.messages <= SMALL_MESSAGES else NATIONAL_FILES
             write_figures(folder, "year", show_year(console, measure_year(files)))

@@ -13,8 +13,10 @@ from devstack.postgres import Postgres
 from tests.bench import evidence
 from tests.bench.agencies import judge
 from tests.bench.figures import Span, find_percentile, join
+from tests.bench.pages import PAGES
 from tests.bench.traffic import LIFE, PARTITIONS, Traffic
 from tests.bench.watch import FAULTS, FAULTS_SMALL, FRESH_S_MAX, measure_watch, read_delays
+from tests.pages import crowd
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_S = 170
@@ -57,6 +59,13 @@ def test_it_measures_how_fresh_a_page_is_and_how_soon_a_fault_is_told(
     assert all(0 < one["shows_s"] < one["told_s"] for one in watched["faults"])
     assert len(rows) == 1 + len(FAULTS_SMALL)
     assert {fault.alert for fault in FAULTS} <= read_delays().keys()
+
+
+def test_it_times_every_page_and_explains_every_list(tmp_path: Path) -> None:
+    pages = run_small(tmp_path, "pages")["pages"]
+    assert {one["page"] for one in pages["pages"]} == {*PAGES, "search"}
+    assert all(0 < one["p50_ms"] <= one["p95_ms"] <= one["longest_ms"] for one in pages["pages"])
+    assert pages["plans"].keys() == crowd.STATEMENTS.keys()
 
 
 def test_it_measures_every_section(results: dict[str, Any]) -> None:

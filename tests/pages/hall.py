@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ SILENT = "B.3/000199/PK.04.00/III/2026"
 LOOKED_AT_ONCE = 50
 MONTHS = [date(2025, number, 1) for number in range(2, 13)]
 YEAR_END = datetime(2026, 1, 20, 3, tzinfo=UTC)
+FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 SALT = "p2mCqtDPYuJvVrDRTEYOYw"
 LABOUR_OFFICE = "disnaker-3171"
 STAFF: dict[Role, dict[str, str]] = {
@@ -83,6 +85,13 @@ class Hall:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         standard = {"accept": "text/html", "accept-language": "en", "sec-fetch-site": "same-origin"}
         return httpx.AsyncClient(transport=transport, base_url=URL, headers=standard | headers)
+
+    @staticmethod
+    def form_token_of(answer: httpx.Response) -> str:
+        """Give the token of a page's forms."""
+        found = FORM_TOKEN.search(answer.text)
+        assert found is not None
+        return found[1]
 
     async def browser_of(self, role: Role | None) -> httpx.AsyncClient:
         """Give the browser of a role, signed in the first time; None is anybody."""
