@@ -1,5 +1,6 @@
 """What waits for somebody: refusals by their cause, messages that wait for the registry, how far everything is."""
 
+import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -42,6 +43,12 @@ READ_STANDING = "SELECT standing FROM cases WHERE id = $1"
 READ_RECOMMENDED = """
     SELECT leaf_index, created_at FROM outbox
     WHERE topic = 'recommendations' AND key = $1 AND leaf_index IS NOT NULL ORDER BY leaf_index"""
+
+
+# By the index of just these entries: they are few among very many.
+READ_ACTIONS = """
+    SELECT log_index, entry FROM leaves WHERE position('"kind":"operator_action"'::bytea IN entry) > 0
+    ORDER BY log_index DESC LIMIT $1"""
 
 
 class Cause(NamedTuple):
@@ -141,3 +148,9 @@ async def read_standing(connection: Connection, case: str) -> str | None:
 async def read_recommended(connection: Connection, case: str) -> list[tuple[int, datetime]]:
     """Return the leaf and the time of each recommendation and withdrawal of a case, in order."""
     return [(row["leaf_index"], row["created_at"]) for row in await connection.fetch(READ_RECOMMENDED, case)]
+
+
+async def read_actions(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """Return what operators did by hand, as the evidence log holds it, the newest first."""
+    rows = await connection.fetch(READ_ACTIONS, limit)
+    return [{"log_index": row["log_index"], **json.loads(row["entry"])} for row in rows]

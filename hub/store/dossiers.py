@@ -60,6 +60,11 @@ LIST_FINDINGS = """
     SELECT number, id, revision, finding, subject, rule_set, lead, opened_at, opened_index, closed_at, closed_index
     FROM findings WHERE ($1 OR closed_at IS NULL) AND ($2::text IS NULL OR finding = $2) AND number > $3
     ORDER BY number LIMIT $4"""
+LIST_NEWEST = """
+    SELECT newest.* FROM unnest($1::text[]) AS wanted (finding) CROSS JOIN LATERAL (
+        SELECT number, id, revision, finding, subject, rule_set, lead, opened_at, opened_index, closed_at, closed_index
+        FROM findings WHERE finding = wanted.finding AND closed_at IS NULL ORDER BY number DESC LIMIT $2) AS newest"""
+COUNT_OPEN = "SELECT finding, count(*) FROM findings WHERE closed_at IS NULL GROUP BY finding"
 READ_FINDING = """
     SELECT number, id, revision, finding, subject, rule_set, lead, opened_at, opened_index, closed_at, closed_index
     FROM findings WHERE number = $1"""
@@ -233,6 +238,16 @@ async def list_findings(
 ) -> list[dict[str, Any]]:
     """Return the findings that are open, and with `closed` those that are over too, behind the number `after`."""
     return [_show(row) for row in await connection.fetch(LIST_FINDINGS, closed, finding, after, limit)]
+
+
+async def list_newest(connection: Connection, findings: Collection[str], limit: int) -> list[dict[str, Any]]:
+    """Return of each of these findings the newest that are open, at most `limit`."""
+    return [_show(row) for row in await connection.fetch(LIST_NEWEST, list(findings), limit)]
+
+
+async def count_open(connection: Connection) -> dict[str, int]:
+    """Return how many of each finding are open."""
+    return {row[0]: row[1] for row in await connection.fetch(COUNT_OPEN)}
 
 
 async def read_finding(connection: Connection, number: int) -> dict[str, Any] | None:

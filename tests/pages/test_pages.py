@@ -32,6 +32,7 @@ MATRIX: dict[str, frozenset[Role | None]] = {
     "/operations/repair": frozenset({Role.OPERATOR}),
     "/oversight": frozenset({Role.OVERSIGHT}),
     "/oversight/findings.csv": frozenset({Role.OVERSIGHT}),
+    "/oversight/findings.jsonl": frozenset({Role.OVERSIGHT}),
 }
 CELLS = [(path, role) for path in MATRIX for role in (None, *Role)]
 CANARIES = (PERSON["name"], *PERSON["name"].split(), PERSON["passport"], PERSON["birth_date"])

@@ -13,15 +13,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from contracts.log import entry
 from contracts.lookups import INFO
 from hub.accounts import Person, Role
 from hub.lookups import SUITE, Register, SealMissing, read_oversight_key
 from hub.settings import SettingsInvalid
 from hub.trust import RegistryInForce
+from hub.web.pages import oversight
 from hub.web.pages.register import Reader
 from hub.web.problems import Problem
 from tests.hub.exchange import PERSON
-from tests.pages.hall import LABOUR_OFFICE, OVERSIGHT_KEY, OVERSTAYED, SILENT, Hall, number_of
+from tests.pages.hall import LABOUR_OFFICE, OVERSIGHT_KEY, OVERSTAYED, SILENT, Hall, count_months, number_of
 
 pytestmark = pytest.mark.anyio
 FORM_TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
@@ -187,3 +189,30 @@ def test_a_key_that_seals_nothing_is_refused_at_the_start(tmp_path: Path) -> Non
         with pytest.raises(SettingsInvalid):
             read_oversight_key(file)
     assert read_oversight_key(None) is None
+
+
+async def test_the_oversight_body_sees_how_files_were_handled_and_what_operators_did(hall: Hall) -> None:
+    leaf = entry.operator_action(
+        action="quarantine_resend", subject="4711", actor="duty", reason="Key was registered late.",
+        at=datetime.now(UTC),
+    )  # fmt: skip
+    async with hall.exchange.database.transaction() as tx:
+        index = await tx.fetchval("UPDATE log SET next_index = next_index + 1 RETURNING next_index - 1")
+        await tx.execute("INSERT INTO leaves VALUES ($1, $2)", index, leaf)
+    page = (await (await hall.browser_of(Role.OVERSIGHT)).get("/oversight")).text
+    assert "Key was registered late." in page
+    for heading in ("Pauses by unit and reason", "How long Immigration took", "What operators did by hand"):
+        assert heading in page
+    pauses = sorted((row for row in count_months()[1] if row.what == "pause"), key=lambda row: -row.number)
+    assert f'<th scope="row">{pauses[0].by}</th>' in page
+
+
+async def test_every_finding_is_taken_away_as_lines_too_piece_by_piece(
+    hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oversight, "ROWS_PER_PIECE", 1)
+    browser = await hall.browser_of(Role.OVERSIGHT)
+    table = csv.DictReader(io.StringIO((await browser.get("/oversight/findings.csv")).text))
+    lines = (await browser.get("/oversight/findings.jsonl")).text.splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [int(row["number"]) for row in table]
+    assert SILENT in {json.loads(line)["subject"] for line in lines}
