@@ -25,6 +25,8 @@ PASSWORD_CHARACTERS_MIN = 12
 PASSWORD_CHARACTERS_MAX = 256
 HASHES_AT_ONCE_MAX = 4
 TOKEN_BYTES = 32
+# OpenID Connect Core 1.0 section 2.
+SUBJECT_CHARACTERS_MAX = 255
 SESSION_LIFETIME = timedelta(hours=8)
 SESSION_IDLE = timedelta(minutes=30)
 APPLICANT_LIFETIME = timedelta(hours=1)
@@ -111,6 +113,16 @@ def make_account(
     return Account(name, role.value, unit, participant, hash_password(password), person)
 
 
+def make_openid_account(
+    name: str, role: Role, unit: str | None, participant: str | None, subject: str, person: str | None = None
+) -> Account:
+    """Return an account for signing in at the OpenID provider: nobody knows its password. Raises AccountInvalid."""
+    if not (1 <= len(subject) <= SUBJECT_CHARACTERS_MAX and subject.isprintable()):
+        raise AccountInvalid(f"A subject has 1 to {SUBJECT_CHARACTERS_MAX} characters that can be printed.")
+    made = make_account(name, role, unit, participant, secrets.token_urlsafe(TOKEN_BYTES), person)
+    return made._replace(openid_subject=subject)
+
+
 def check_name(name: str) -> None:
     """Raise AccountInvalid for what cannot be the name of a person or a machine."""
     if not _NAME.fullmatch(name):
@@ -164,6 +176,17 @@ async def sign_in(database: Database, name: str, password: str, address: str, no
     """Return the token of a new session. Raises AttemptsLimited or AttemptRefused."""
     account = await authenticate(database, name, password, address, now)
     return await _open(database, account.name, None, now, SESSION_LIFETIME)
+
+
+async def sign_in_subject(database: Database, subject: str, address: str, now: datetime) -> str:
+    """Return the token of a new session for a subject of the OpenID provider. Raises AttemptRefused: it is nobody."""
+    attempt = Attempt("account", f"openid {subject}", address)
+    async with database.connection() as connection:
+        name = await accounts.find_subject(connection, subject)
+    await _note(database, attempt, "failed" if name is None else "passed", now, name)
+    if name is None:
+        raise AttemptRefused
+    return await _open(database, name, None, now, SESSION_LIFETIME)
 
 
 async def authenticate(database: Database, name: str, password: str, address: str, now: datetime) -> Account:

@@ -141,6 +141,7 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
     if name == "metrics":
         return probes.create_app(hub.health)
     # Imported late: templates and their languages take time to load, which only this part needs.
+    from hub.openid import find_provider
     from hub.web import asyncapi, facts, inquiries, live, tokens
     from hub.web import register as register_door
     from hub.web.access import Guard
@@ -167,7 +168,7 @@ def _create_app(name: str, hub: Hub) -> FastAPI:
         inquiries.create_router(hub.database, guard, Office(hub.database, hub.registry), register),
         live.create_router(live.Gallery(counter, pages.people), pages.people),
         asyncapi.create_router(hub.database, hub.registry, settings.topic_prefix),
-        *pages_door.create_routers(hub.database, hub.registry, register, counter, pages),
+        *pages_door.create_routers(hub.database, hub.registry, register, counter, pages, find_provider(settings)),
         limiter=limiter,
     )
     pages_door.install(app, pages)

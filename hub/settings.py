@@ -91,6 +91,13 @@ class Settings(BaseSettings):
         description="The oversight body's public X25519 key (PEM), to which its look-ups are sealed. "
         "Without it the oversight body can look nothing up.",
     )
+    openid_issuer: str = Field(
+        default="", description="The OpenID provider at which people may sign in; empty: with a password here alone."
+    )
+    openid_client_id: str = Field(default="", description="The name under which the provider knows this hub.")
+    openid_client_secret_file: Path | None = Field(
+        default=None, description="The secret that the provider gave this hub: a file of mode 0600."
+    )
     metrics_port: int = Field(
         default=0,
         ge=0,

@@ -89,7 +89,9 @@ def test_wheel_asks_for_exactly_what_its_package_imports(part: str) -> None:
         for name in list_imports(node)
     }
     foreign = imported - sys.stdlib_module_names - {*PARTS, "keys"}
-    needed = {canonicalize_name(providers[name][0]) for name in foreign} - COME_ALONG
+    extras = _read_extras(part)
+    asked_apart = {name for name in foreign if extras & {canonicalize_name(one) for one in providers[name]}}
+    needed = {canonicalize_name(providers[name][0]) for name in foreign - asked_apart} - COME_ALONG
     asked = _read_names(part)
     assert needed - asked - _read_names("contracts") == set()
     assert asked - needed - {"tka-exchange-contracts"} == NOT_IMPORTED[part]
@@ -98,6 +100,13 @@ def test_wheel_asks_for_exactly_what_its_package_imports(part: str) -> None:
 def _read_names(part: str) -> set[str]:
     """The distributions that a wheel asks for."""
     return {Requirement(line).name for line in _read_dependencies(ROOT / "packaging" / part / "pyproject.toml")}
+
+
+def _read_extras(part: str) -> set[str]:
+    """The distributions that a wheel asks for only where somebody wants what needs them."""
+    project = tomllib.loads((ROOT / "packaging" / part / "pyproject.toml").read_text())["project"]
+    extras: dict[str, list[str]] = project.get("optional-dependencies", {})
+    return {Requirement(line).name for lines in extras.values() for line in lines}
 
 
 def _read_dependencies(path: Path) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.accounts import AccountInvalid, Role, make_account
+from hub.accounts import AccountInvalid, Role, make_account, make_openid_account
 from hub.clock import utc_now
 from hub.commands.terminal import (
     FOUND_WRONG,
@@ -21,7 +21,7 @@ from hub.settings import Settings, SettingsInvalid, read_settings
 from hub.store import accounts
 from hub.store.accounts import Account
 
-COLUMNS = ("name", "role", "unit", "participant", "person", "created_at", "disabled_at")
+COLUMNS = ("name", "role", "unit", "participant", "person", "openid", "created_at", "disabled_at")
 
 app = typer.Typer(no_args_is_help=True, help="The people who may sign in to the pages.")
 
@@ -37,18 +37,24 @@ def add_account(
     person: Annotated[
         str | None, typer.Option(help="For somebody with several accounts: the name that all of them share.")
     ] = None,
+    openid_subject: Annotated[
+        str | None, typer.Option(help="Whom the OpenID provider calls so signs in there, without a password here.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add an account. The password is asked for, or read as one line where nobody sits at a terminal.
 
-    Exit code 1 if the name is taken.
+    Exit code 1 if the name or the subject is taken.
     """
     try:
-        account = make_account(name, role, unit, participant, read_password(confirm=True), person)
+        if openid_subject is not None:
+            account = make_openid_account(name, role, unit, participant, openid_subject, person)
+        else:
+            account = make_account(name, role, unit, participant, read_password(confirm=True), person)
     except AccountInvalid as error:
         raise SettingsInvalid(str(error)) from None
     if not wait_for(_add(read_settings(), account)):
-        print_fault(f"There is an account {name} already.")
+        print_fault(f"There is an account {name} already, or one for that subject.")
         raise typer.Exit(FOUND_WRONG)
     if as_json:
         print_json({"name": name, "role": role.value})

@@ -8,12 +8,16 @@ if TYPE_CHECKING:
     from hub.store.database import Connection
 
 ADD = """
-    INSERT INTO accounts (name, role, unit, participant, password_hash, person, created_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)
+    INSERT INTO accounts (name, role, unit, participant, password_hash, person, openid_subject, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
     ON CONFLICT DO NOTHING RETURNING true"""
 FIND = """
-    SELECT name, role, unit, participant, password_hash, person FROM accounts WHERE name = $1 AND disabled_at IS NULL"""
-LIST = "SELECT name, role, unit, participant, person, created_at, disabled_at FROM accounts ORDER BY name"
+    SELECT name, role, unit, participant, password_hash, person, openid_subject FROM accounts
+    WHERE name = $1 AND disabled_at IS NULL"""
+FIND_SUBJECT = "SELECT name FROM accounts WHERE openid_subject = $1 AND disabled_at IS NULL"
+LIST = """
+    SELECT name, role, unit, participant, person, openid_subject IS NOT NULL AS openid, created_at, disabled_at
+    FROM accounts ORDER BY name"""
 DISABLE = "UPDATE accounts SET disabled_at = $2 WHERE name = $1 AND disabled_at IS NULL RETURNING true"
 END_SESSIONS = "DELETE FROM sessions WHERE account = $1"
 OPEN_SESSION = """
@@ -40,6 +44,7 @@ class Account(NamedTuple):
     """Who may sign in: one role, and the unit or participant that it is narrowed to.
 
     `person` is given where somebody has several accounts: the name by which all of them are one person's.
+    `openid_subject` is whom the OpenID provider calls so, if the account is for signing in there.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Account(NamedTuple):
     participant: str | None
     password_hash: str
     person: str | None = None
+    openid_subject: str | None = None
 
 
 class Session(NamedTuple):
@@ -69,7 +75,7 @@ class Failures(NamedTuple):
 
 
 async def add(connection: "Connection", account: Account, now: datetime) -> bool:
-    """Add an account; return False, and change nothing, if its name is taken."""
+    """Add an account; return False, and change nothing, if its name or its subject is taken."""
     return bool(await connection.fetchval(ADD, *account, now))
 
 
@@ -77,6 +83,12 @@ async def find(connection: "Connection", name: str) -> Account | None:
     """Return the account of this name that may sign in."""
     row = await connection.fetchrow(FIND, name)
     return None if row is None else Account(*row)
+
+
+async def find_subject(connection: "Connection", subject: str) -> str | None:
+    """Return the name of the account that a provider's subject may use."""
+    name: str | None = await connection.fetchval(FIND_SUBJECT, subject)
+    return name
 
 
 async def list_all(connection: "Connection") -> list[dict[str, Any]]:

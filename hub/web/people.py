@@ -23,6 +23,7 @@ from hub.web.problems import Problem, refuse
 FORM_BYTES_MAX = 8_192
 FORM_FIELDS_MAX = 20
 TOKEN_CHARACTERS_MAX = 128
+ERRAND_LIFETIME_S = 600
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -41,6 +42,7 @@ class People:
         self._database = database
         self._secure = secure
         self.cookie = "__Host-session" if secure else "session"
+        self.errand_cookie = "__Host-errand" if secure else "errand"
 
     def token(self, request: Request) -> str | None:
         """Return the session's token, whether it is good or not."""
@@ -68,6 +70,22 @@ class People:
     def forget(self, response: Response) -> None:
         """Take the browser's session away."""
         response.delete_cookie(self.cookie, secure=self._secure, httponly=True, samesite="lax", path="/")
+
+    def keep_errand(self, response: Response, errand: str) -> None:
+        """Let the browser keep, for some minutes, what must come back with the provider's answer."""
+        response.set_cookie(
+            self.errand_cookie,
+            errand,
+            max_age=ERRAND_LIFETIME_S,
+            secure=self._secure,
+            httponly=True,
+            samesite="lax",
+            path="/",
+        )
+
+    def end_errand(self, response: Response) -> None:
+        """Take that away: an answer counts once."""
+        response.delete_cookie(self.errand_cookie, secure=self._secure, httponly=True, samesite="lax", path="/")
 
     def form_token(self, request: Request) -> str:
         """Return what a form of this session carries; empty without a session."""

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from hub.lookups import Register
+from hub.openid import Provider
 from hub.store.database import Database
 from hub.trust import RegistryInForce
 from hub.web.counter import Counter
@@ -26,12 +27,17 @@ def create_pages(database: Database, api_url: str) -> Pages:
 
 
 def create_routers(
-    database: Database, in_force: RegistryInForce, register: Register, counter: Counter, pages: Pages
+    database: Database,
+    in_force: RegistryInForce,
+    register: Register,
+    counter: Counter,
+    pages: Pages,
+    provider: Provider | None = None,
 ) -> list[APIRouter]:
     """Return the routes of all pages."""
     return [
         public.create_router(counter, pages),
-        entrance.create_router(database, pages),
+        entrance.create_router(database, pages, provider),
         figures.create_router(database, pages),
         worklist.create_router(database, pages),
         staff.create_router(database, in_force, register, pages),
