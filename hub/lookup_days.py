@@ -127,14 +127,10 @@ def _members(row: dict[str, Any]) -> dict[str, str]:
 
 
 async def check_days(connection: Connection) -> AsyncIterator[Finding]:
-    """Yield what is no longer as the log says: a day changed, a look-up put in, taken out or rewritten."""
+    """Yield each closed day whose look-ups were rewritten, taken out or put in; `check_leaves` compares its root."""
     for closed in await lookups.read_closed(connection):
         if not await _is_sound(connection, closed):
             yield Finding("lookups_changed", closed.day.isoformat(), "the look-ups are not those of the day's root")
-        entries = await audit.read_entries(connection, [closed.log_index])
-        said = entries.get(closed.log_index, b"")
-        if base64url.encode(closed.root).encode() not in said or closed.day.isoformat().encode() not in said:
-            yield Finding("lookups_changed", closed.day.isoformat(), "the root is not the one in the log")
 
 
 async def _is_sound(connection: Connection, closed: ClosedDay) -> bool:

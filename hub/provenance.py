@@ -179,6 +179,9 @@ async def check_leaves(connection: Connection, keys: Keys) -> AsyncIterator[Find
         owned[row["log_index"]] = "suspension", _leaf_of_suspension(row["act"], keys)
         if row["sha256"] != _digest_act(row["act"]):
             yield Finding("column_wrong", f"suspensions/{row['log_index']}", "sha256 is not the act's")
+    for row in await connection.fetch(inspection.READ_LOOKUP_DAYS):
+        written = entry.lookups(day=row["day"].isoformat(), root=row["root"], at=row["closed_at"])
+        owned[row["log_index"]] = "day of look-ups", written
     counted = {
         leaf: f"count/{row['participant']}/{row['day']}"
         for row in await connection.fetch(inspection.READ_COUNTS)

@@ -53,6 +53,7 @@ READ_REPORTS = """
     ORDER BY participant, day, revision"""
 READ_COUNTS = """
     SELECT participant, day, first_index, log_size, document FROM day_counts ORDER BY participant, day"""
+READ_LOOKUP_DAYS = "SELECT day, root, log_index, closed_at FROM lookup_days"
 READ_REGISTER = """
     SELECT application, entry, unit, kanim, regencies, begins_on, last_day, differs_from
     FROM register ORDER BY application"""
