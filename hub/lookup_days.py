@@ -1,7 +1,7 @@
 """The record of look-ups, closed: each day that is over gets a root in the evidence log, and whoever asks gets the day.
 
-Where look-ups of the oversight body are sealed, each day has as many sealed ones as a power of two, so that nobody who
-sees the record afterwards can count them.
+Where look-ups of the oversight body are sealed, each day has as many sealed ones as a power of two, so that neither the
+root nor an exported day tells how many there were. Who has the database itself can tell cover by when its rows came.
 """
 
 import secrets

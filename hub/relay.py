@@ -308,9 +308,13 @@ class TopicRelay:
 
         A restored database that has taken messages in anew has forwards there, which bear no mark of the hub's own.
         """
-        told = await self._discarded.finish(read_told(self._cluster, self.topic, partition, after, until))
         async with self._database.connection() as connection:
             rows = await outbox.read_rows(connection, self.topic, partition, after, until - after)
+        # What was erased went out without its content, or as a tombstone: there is nothing to compare.
+        last = max((row.seq for row in rows if row.value is not None), default=None)
+        if last is None:
+            return
+        told = await self._discarded.finish(read_told(self._cluster, self.topic, partition, after, last))
         erased = {row.seq for row in rows if row.value is None}
         held = {row.seq: row.value for row in rows}
         other = [seq for seq, one in told.items() if seq not in erased and held.get(seq) != one.value]

@@ -104,17 +104,23 @@ def check_record(raw: bytes, trust: Trust) -> dict[str, Any]:
 
 
 def open_sealed(document: dict[str, Any], key: X25519PrivateKey) -> list[dict[str, str]]:
-    """Return the look-ups that were sealed to `key`, without cover, by their time. Raises RecordBroken."""
-    opened = []
-    for lookup in document["lookups"]:
-        if "sealed" in lookup:
-            try:
-                members = json.loads(SUITE.decrypt(decode(lookup["sealed"]), key, INFO))
-            except (InvalidTag, ValueError):
-                raise RecordBroken("a sealed look-up was not sealed to this key") from None
-            if COVER not in members:
-                opened.append(members)
-    return sorted(opened, key=lambda one: str(one.get("at")))
+    """Return the look-ups that were sealed to `key`, without cover, by their time.
+
+    What was sealed to another key, as on the day of its change, is left out. Raises RecordBroken if all of it was.
+    """
+    sealed = [decode(lookup["sealed"]) for lookup in document["lookups"] if "sealed" in lookup]
+    opened = [members for one in sealed if (members := _open(one, key)) is not None]
+    if sealed and not opened:
+        raise RecordBroken("no sealed look-up was sealed to this key")
+    return sorted((one for one in opened if COVER not in one), key=lambda one: str(one.get("at")))
+
+
+def _open(sealed: bytes, key: X25519PrivateKey) -> dict[str, str] | None:
+    try:
+        members = json.loads(SUITE.decrypt(sealed, key, INFO))
+    except (InvalidTag, ValueError):
+        return None
+    return members if isinstance(members, dict) else None
 
 
 def _describe(document: dict[str, Any], opened: list[dict[str, str]] | None) -> dict[str, Any]:

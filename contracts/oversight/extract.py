@@ -16,6 +16,7 @@ from contracts.oversight.dossier import (
     Dossier,
 )
 from contracts.rules.case import APPROVED, BILL_CANCELLED, BILLED, EXEMPTED, PAYMENTS
+from contracts.rules.clock import jakarta_day
 from contracts.rules.rulebook import RuleSet
 
 Pause = tuple[datetime, datetime | None]
@@ -113,7 +114,7 @@ def _ended_on(dossier: Dossier) -> date | None:
     """The day on which a permit ended before its time: the employment's end, or a revocation or expiry."""
     days = [date.fromisoformat(fact.data["ended_on"]) for fact in dossier.of(EMPLOYMENT_ENDED)]
     if dossier.state.ended is not None and dossier.state.ended.type in ENDED:
-        days.append(dossier.state.ended.time.date())
+        days.append(jakarta_day(dossier.state.ended.time))
     return min(days, default=None)
 
 

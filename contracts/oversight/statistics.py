@@ -263,18 +263,24 @@ class Suppressed(NamedTuple):
 def suppress(counts: Mapping[str, int]) -> Suppressed:
     """Leave out each cell of 1 to CELL_MIN - 1, and the smallest others as long as the total tells what was left out.
 
-    Two cells left out hide each other only if together they may be more than one way; so they must come to CELL_MIN.
+    Cells of one number are left out together, so that the order of their names tells nothing.
     """
     cells: dict[str, int | None] = dict(counts)
     hidden = {name: count for name, count in counts.items() if 0 < count < CELL_MIN}
-    others = sorted(((count, name) for name, count in counts.items() if count >= CELL_MIN), reverse=True)
-    while hidden and (len(hidden) < 2 or sum(hidden.values()) < CELL_MIN) and others:
-        count, name = others.pop()
-        hidden[name] = count
+    others = {name: count for name, count in counts.items() if count >= CELL_MIN}
+    while hidden and others and _tells(hidden):
+        least = min(others.values())
+        hidden |= {name: others.pop(name) for name in [name for name, count in others.items() if count == least]}
     for name in hidden:
         cells[name] = None
-    known = not hidden or (len(hidden) > 1 and sum(hidden.values()) >= CELL_MIN)
+    known = not hidden or not _tells(hidden)
     return Suppressed(cells, sum(counts.values()) if known else None)
+
+
+def _tells(hidden: Mapping[str, int]) -> bool:
+    """Whether the sum of what is left out, of which each is 1 at least, would tell what some of it is."""
+    count, total = len(hidden), sum(hidden.values())
+    return count < 2 or total < count - 1 + CELL_MIN or max(hidden.values()) < CELL_MIN
 
 
 def _text(value: int | None) -> str | None:

@@ -175,6 +175,19 @@ async def test_a_restart_goes_on_where_kafka_stands_even_if_the_note_is_behind(b
     assert seqs_of(records) == list(range(1, 16))
 
 
+async def test_a_restart_goes_on_behind_what_was_erased_before_it_was_told(bench: Bench) -> None:
+    await fill_outbox(bench.dsn, "to.bri", 0, 4)
+    async with bench.database.connection() as connection:
+        await connection.execute("UPDATE outbox SET value = NULL, erased_at = now() WHERE seq >= 3")
+    async with running(bench.relay()):
+        await bench.reach("to.bri", 4)
+    for noted in (1, 3):
+        async with bench.database.connection() as connection:
+            await connection.execute("UPDATE relay_position SET seq = $1", noted)
+        async with running(bench.relay()):
+            await bench.reach("to.bri", 4)
+
+
 async def test_a_topic_behind_its_note_stops_the_relay(bench: Bench) -> None:
     await fill_outbox(bench.dsn, "to.bri", 0, 3)
     async with bench.database.connection() as connection:

@@ -17,7 +17,7 @@ from hub.clock import utc_now
 from hub.lookups import Register
 from hub.register import find_grant
 from hub.store import register as store
-from hub.store.database import Database
+from hub.store.database import Connection, Database
 from hub.store.register import InForce, View
 from hub.trust import RegistryInForce
 from hub.web.cursors import Cursors
@@ -27,6 +27,7 @@ from hub.web.register import REGISTER, list_disagreements
 
 ROWS_MAX = 50
 DIFFERING_MAX = 50
+DIFFERING_STEP = 500
 ROLES = (Role.IMMIGRATION, Role.LABOUR_OFFICE, Role.OFFICER)
 
 
@@ -67,13 +68,25 @@ class Reader:
             entries = await store.list_in_force(
                 connection, view, day, within=within, after=after, limit=ROWS_MAX + 1
             )  # fmt: skip
-            differing = []
+            found: list[dict[str, Any]] = []
             if border:
-                differing = await store.list_differing(connection, view, day, after="", limit=DIFFERING_MAX)
+                found = await _find_disagreements(connection, view, day)
         place = entries[ROWS_MAX - 1].application if len(entries) > ROWS_MAX else None
         following = await self._cursors.write(REGISTER, reader, place)
-        found = list_disagreements(differing, day)
         return Shown(day, view, border, counted, entries[:ROWS_MAX], following, found)
+
+
+async def _find_disagreements(connection: Connection, view: View, day: date) -> list[dict[str, Any]]:
+    """Return what the agencies do not agree about, DIFFERING_MAX at most; most entries that may differ do not."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    while len(found) < DIFFERING_MAX:
+        some = await store.list_differing(connection, view, day, after=after, limit=DIFFERING_STEP)
+        found += list_disagreements(some, day)
+        if len(some) < DIFFERING_STEP:
+            break
+        after = some[-1].application
+    return found[:DIFFERING_MAX]
 
 
 def create_router(database: Database, in_force: RegistryInForce, lookups: Register, pages: Pages) -> APIRouter:

@@ -1,3 +1,6 @@
+-- In the order in which intake writes them, so that neither waits for the other.
+LOCK TABLE inbox, quarantine IN SHARE ROW EXCLUSIVE MODE;
+
 -- One person may have several accounts; who approves must be another person than who asked.
 ALTER TABLE accounts ADD COLUMN person text CHECK (person ~ '^[a-z][a-z0-9._-]{1,62}$');
 
