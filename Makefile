@@ -32,7 +32,7 @@ down: $(READY) ## End what `make demo KEEP=1` left running
 	@$(BIN)/python -m devstack.demo down
 
 test: $(READY) ## Run the tests, all but the long ones
-	@$(BIN)/pytest tests --ignore=tests/faults --ignore=tests/interop --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
+	@$(BIN)/pytest tests --ignore=tests/faults --ignore=tests/interop --numprocesses=$(WORKERS) --dist=loadfile
 
 faults: $(READY) ## Kill, freeze and starve every part, and check that nothing is lost or doubled
 	@$(BIN)/pytest tests/faults --timeout=600 --numprocesses=$(WORKERS) --dist=loadgroup

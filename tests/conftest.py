@@ -41,16 +41,6 @@ NEEDS: dict[str, Callable[[], bool]] = {
     "mariadb": lambda: shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None,
 }
 ONLY_WHERE_PRESENT = {"docker engine", "the release before"}
-# The files whose few tests take longest. Begun first, they leave short ones to the end, at which no worker then waits.
-LONG_FILES = (
-    "docs/test_commands.py",
-    "devstack/test_demo_whole.py",
-    "devstack/test_demo.py",
-    "bench/test_bench.py",
-    "oversight/test_year.py",
-    "hub/test_year.py",
-    "pages/test_browser.py",
-)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +48,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(name): deselect and name the test where NEEDS says that `name` is absent")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     kept: list[pytest.Item] = []
     absent: list[pytest.Item] = []
@@ -68,19 +57,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = lacking & ONLY_WHERE_PRESENT if os.environ.get("CI") else lacking
         (absent if left_out else kept).append(item)
         config.stash[_missing] += [f"{item.nodeid} (needs {name})" for name in sorted(left_out)]
-    items[:] = sorted(kept, key=_place)
+    items[:] = kept
     config.hook.pytest_deselected(items=absent)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if lacking := _lacking(item):
         pytest.fail(f"This needs {', '.join(sorted(lacking))}, which CI has to install.", pytrace=False)
-
-
-def _place(item: pytest.Item) -> int:
-    """Where a test stands: long files first, the rest in whatever order it has."""
-    name = item.path.relative_to(Path(__file__).parent).as_posix()
-    return LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
 
 
 def _lacking(item: pytest.Item) -> set[str]:
