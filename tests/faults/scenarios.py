@@ -93,8 +93,9 @@ def freeze_intake(exchange: Exchange, replacing: list[str]) -> list[str]:
 
 
 def _is_late(log: str, exchange: Exchange) -> bool:
-    """Whether a late batch was dropped, or was committed all the same."""
-    return "intake_superseded" in log or any(move.is_backwards for move in exchange.observer.read_moves())
+    """Whether a late batch was dropped, alone or with its group, or was committed all the same."""
+    dropped = "intake_superseded" in log or "intake_parts_group" in log
+    return dropped or any(move.is_backwards for move in exchange.observer.read_moves())
 
 
 def tell_twice(exchange: Exchange, replacing: list[str]) -> list[str]:
